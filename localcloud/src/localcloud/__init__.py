@@ -1,0 +1,1 @@
+"""The laptop's cloud: Postgres, and LocalStack with Lambda functions as plain processes."""
