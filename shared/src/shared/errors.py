@@ -1,0 +1,26 @@
+"""The error family, whole.
+
+    OrderflowError
+    ├── TransientFault     the effect may or may not have happened: retry, the keys make it safe
+    ├── UnreadableMessage  will never parse: the queue's redrive policy takes it to the dead letters
+    └── MissingSetting     wrong deployment: fails in the init phase, naming the variable
+
+A refusal (out of stock, card declined) is not an error: it is an outcome, returned as data.
+Anything else that is raised is a bug and escapes to the runtime, where an alarm counts it.
+"""
+
+
+class OrderflowError(Exception):
+    """Root of the family."""
+
+
+class TransientFault(OrderflowError):
+    """A collaborator did not answer, or answered that it could not; the outcome is unknown."""
+
+
+class UnreadableMessage(OrderflowError):
+    """A message that no retry can make readable; the text names the field."""
+
+
+class MissingSetting(OrderflowError):
+    """A required environment variable is unset or empty; the text is its name."""

@@ -1,0 +1,143 @@
+"""Transactional outbox: what must leave the service commits with the effect that it tells of.
+
+A use case appends rows in its own transaction. After the commit the same function flushes its
+subject's rows; `relay` picks up, every minute, what a crash left behind. Both mark a row only
+once its destination has accepted it, so delivery is at least once, and consumers drop duplicates
+by envelope id and stale facts by version.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.envelope import wrap
+from shared.ids import uuid7
+
+EVENTS = "events"
+
+
+def outbox_table(metadata: sa.MetaData) -> sa.Table:
+    """Declare the outbox in a service's own metadata; `seq` is the order of publication."""
+    return sa.Table(
+        "outbox",
+        metadata,
+        sa.Column("seq", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+        sa.Column("id", sa.Uuid, nullable=False, unique=True),
+        sa.Column("destination", sa.Text, nullable=False),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("body", JSONB, nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            server_default=sa.func.now(),
+        ),
+        sa.Column("published_at", sa.DateTime(timezone=True)),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("last_error", sa.Text),
+        # What is waiting is few, whatever the table's size: both queries below read only these.
+        sa.Index(
+            "outbox_waiting",
+            "subject",
+            "seq",
+            postgresql_where=sa.text("published_at IS NULL"),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A row that no destination has accepted yet; `body` is what to send."""
+
+    seq: int
+    destination: str
+    type: str
+    subject: str
+    body: dict[str, Any]
+
+
+# Sends rows, in order; returns the error text of each row that was not accepted, by `seq`.
+Deliver = Callable[[Sequence[Waiting]], Mapping[int, str]]
+
+
+def fact_row(body: Any, *, source: str, subject: str) -> dict[str, Any]:
+    """Return the outbox row (for INSERT) that publishes contract struct `body` as a fact."""
+    event_id = uuid7()
+    return {
+        "id": event_id,
+        "destination": EVENTS,
+        "type": body.TYPE,
+        "subject": subject,
+        "body": wrap(body, source=source, subject=subject, event_id=str(event_id)),
+    }
+
+
+def raw_row(destination: str, type_: str, subject: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the outbox row (for INSERT) of something that is not a fact, such as a saga start."""
+    return {
+        "id": uuid7(),
+        "destination": destination,
+        "type": type_,
+        "subject": subject,
+        "body": body,
+    }
+
+
+class Outbox:
+    """One service's outbox on its own engine."""
+
+    def __init__(self, engine: sa.Engine, table: sa.Table, deliver: Deliver) -> None:
+        self._engine = engine
+        self._table = table
+        self._deliver = deliver
+
+    def flush(self, subject: str, destinations: Collection[str] = (EVENTS,)) -> int:
+        """Deliver what waits for `subject`; return how many rows were accepted.
+
+        Call it after the commit, outside any transaction. Rows that another flush or the relay
+        is delivering right now are left to it.
+        """
+        t = self._table
+        return self._deliver_where(
+            t.c.subject == subject, t.c.destination.in_(destinations), limit=100
+        )
+
+    def relay(self, *, older_than: timedelta, limit: int = 500) -> int:
+        """Deliver what a crash left behind: rows waiting for longer than `older_than`."""
+        t = self._table
+        return self._deliver_where(t.c.created_at < sa.func.now() - older_than, limit=limit)
+
+    def _deliver_where(self, *conditions: sa.ColumnElement[bool], limit: int) -> int:
+        t = self._table
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                sa.select(t.c.seq, t.c.destination, t.c.type, t.c.subject, t.c.body)
+                .where(t.c.published_at.is_(None), *conditions)
+                .order_by(t.c.seq)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            ).all()
+            if not rows:
+                return 0
+            waiting = [Waiting(*row) for row in rows]
+            errors = self._deliver(waiting)
+            accepted = [row.seq for row in waiting if row.seq not in errors]
+            if accepted:
+                connection.execute(
+                    sa.update(t)
+                    .where(t.c.seq.in_(accepted))
+                    .values(published_at=sa.func.now(), attempts=t.c.attempts + 1)
+                )
+            for seq, error in errors.items():
+                connection.execute(
+                    sa.update(t)
+                    .where(t.c.seq == seq)
+                    .values(attempts=t.c.attempts + 1, last_error=error[:500])
+                )
+            return len(accepted)
+

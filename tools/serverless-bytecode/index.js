@@ -1,0 +1,36 @@
+'use strict';
+
+// Runs last in packaging, on the finished zip. Lambda's code folder is read-only and the framework
+// zeroes the dates inside the zip, so timestamp-based bytecode is stale on arrival and every module
+// is compiled again in every cold start. Hash-based, unchecked bytecode is never stale.
+
+const path = require('node:path');
+const { execFile } = require('node:child_process');
+const { promisify } = require('node:util');
+
+const SCRIPT = path.join(__dirname, 'repack.py');
+
+class ServerlessBytecode {
+  constructor(serverless) {
+    this.serverless = serverless;
+    this.hooks = {
+      'after:package:createDeploymentArtifacts': () => this.repack(),
+    };
+  }
+
+  async repack() {
+    const { service, serviceDir } = this.serverless;
+    const python = service.custom?.pythonRequirements?.pythonBin ?? 'python3';
+    const artifacts = new Set(
+      [service.package?.artifact, ...Object.values(service.functions).map((f) => f.package?.artifact)]
+        .filter(Boolean)
+        .map((artifact) => path.resolve(serviceDir, artifact))
+    );
+    const drop = service.custom?.bytecode?.drop ?? [];
+    for (const artifact of artifacts) {
+      await promisify(execFile)(python, [SCRIPT, artifact, ...drop], { cwd: serviceDir });
+    }
+  }
+}
+
+module.exports = ServerlessBytecode;
