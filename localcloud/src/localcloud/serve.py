@@ -6,4 +6,4 @@ The argument is not read here. It tells this LocalStack from others in the proce
 from localstack.runtime.main import main
 
 if __name__ == "__main__":
-    main()
+    main()  # type: ignore[no-untyped-call]

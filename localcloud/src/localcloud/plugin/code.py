@@ -9,15 +9,16 @@ import time
 import zipfile
 from collections import defaultdict
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 
 class Archive(Protocol):
     """A zip that LocalStack keeps in its own S3: an `S3Code`."""
 
-    code_sha256: str
+    @property
+    def code_sha256(self) -> str: ...
 
-    def _download_archive_to_file(self, target_file: BinaryIO) -> None: ...
+    def _download_archive_to_file(self, target_file: IO[bytes]) -> None: ...
 
 
 class Shelf:
@@ -57,7 +58,7 @@ class Shelf:
                     delete(folder)
 
 
-def unpack(file: BinaryIO, folder: Path) -> None:
+def unpack(file: IO[bytes], folder: Path) -> None:
     """Unpack a zip with the dates that stand in it.
 
     The dates matter: Python compares a source's date with the one in its bytecode, so a

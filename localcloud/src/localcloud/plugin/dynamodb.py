@@ -15,13 +15,13 @@ class MotoDynamoDBStreams(DynamodbstreamsApi):
     """DynamoDB Streams, all of it moto's."""
 
 
-@aws_provider(api="dynamodb", name="moto")
+@aws_provider(api="dynamodb", name="moto")  # type: ignore[untyped-decorator]
 def dynamodb() -> Service:
     """Chosen by PROVIDER_OVERRIDE_DYNAMODB=moto."""
     return Service.for_provider(MotoDynamoDB(), dispatch_table_factory=MotoFallbackDispatcher)
 
 
-@aws_provider(api="dynamodbstreams", name="moto")
+@aws_provider(api="dynamodbstreams", name="moto")  # type: ignore[untyped-decorator]
 def dynamodbstreams() -> Service:
     """Chosen by PROVIDER_OVERRIDE_DYNAMODBSTREAMS=moto."""
     return Service.for_provider(

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from localcloud.plugin.spawner import Child, Ended, Spawner
 
@@ -116,7 +117,9 @@ class RuntimeProcess:
 
     async def stop(self, *, grace: float = 0) -> None:
         """End the process, with SIGTERM first if it gets time for it, and close everything."""
-        assert self._spawner is not None and self._child is not None and self._server is not None
+        assert self._spawner is not None
+        assert self._child is not None
+        assert self._server is not None
         if grace:
             self._spawner.signal(self._child, signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
@@ -172,9 +175,7 @@ class RuntimeProcess:
             self._connections.discard(task)
             writer.close()
 
-    async def _serve_one(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
         method, path, _ = request.split(" ", 2)
         headers = {
@@ -226,9 +227,7 @@ class RuntimeProcess:
 class Environment:
     """Serves one call at a time; its process is replaced when it has ended or run out of time."""
 
-    def __init__(
-        self, spawner: Spawner, function: Function, variables: Mapping[str, str]
-    ) -> None:
+    def __init__(self, spawner: Spawner, function: Function, variables: Mapping[str, str]) -> None:
         self._spawner = spawner
         self._function = function
         self._variables = variables
@@ -324,10 +323,18 @@ class Environment:
         return Answer(_error("Sandbox.Timedout", message), "Sandbox.Timedout")
 
     def _report(
-        self, process: RuntimeProcess, call: Call, answer: Answer, milliseconds: float, *, cold: bool
+        self,
+        process: RuntimeProcess,
+        call: Call,
+        answer: Answer,
+        milliseconds: float,
+        *,
+        cold: bool,
     ) -> None:
         if answer.error_type == "Runtime.ExitError":
-            self._logs.append(f"{json.loads(answer.payload)['errorMessage']}\n{answer.error_type}\n")
+            self._logs.append(
+                f"{json.loads(answer.payload)['errorMessage']}\n{answer.error_type}\n"
+            )
         init = process.init_seconds * 1000 if cold else 0
         fields = [
             f"REPORT RequestId: {call.request_id}",
@@ -381,10 +388,8 @@ def _call_headers(call: Call, deadline_ms: int) -> dict[str, str]:
     }
 
 
-async def _first(*futures: asyncio.Future[object], seconds: float) -> None:
+async def _first(*futures: asyncio.Future[Any], seconds: float) -> None:
     """Wait for any of them, cancelling none. Raises TimeoutError."""
-    done, _ = await asyncio.wait(
-        futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-    )
+    done, _ = await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     if not done:
         raise TimeoutError

@@ -14,9 +14,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from localstack import config
 from localstack.aws.connect import connect_to
-from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
+from localstack.services.lambda_.invocation.lambda_models import (
+    FunctionVersion,
+    HotReloadingCode,
+    InvocationResult,
+    S3Code,
+)
 from localstack.services.lambda_.invocation.runtime_executor import (
     LambdaRuntimeException,
     RuntimeExecutor,
@@ -72,18 +76,21 @@ def _folders(version: FunctionVersion) -> tuple[Path, Path | None]:
     """The function's /var/task and /opt; unpacks what is not there yet."""
     settings = version.config
     user = settings.internal_revision
-    if settings.code.is_hot_reloading():
-        task = settings.code.get_unzipped_code_location()
-    else:
-        task = _shelf().take(user, settings.code)
-    layers = [layer.code for layer in settings.layers]
+    match settings.code:
+        case S3Code() as archive:
+            task = _shelf().take(user, archive)
+        case HotReloadingCode() as folder:
+            task = folder.get_unzipped_code_location()
+        case _:
+            raise LambdaRuntimeException("functions from container images are not supported")
+    layers = [layer.code for layer in settings.layers if isinstance(layer.code, S3Code)]
     return task, _shelf().take(user, *layers) if layers else None
 
 
 class ProcessExecutor(RuntimeExecutor):
     """One execution environment: made by LocalStack for a call that finds none idle."""
 
-    def __init__(self, id: str, function_version: FunctionVersion) -> None:
+    def __init__(self, id: str, function_version: FunctionVersion) -> None:  # noqa: A002 (LocalStack's)
         super().__init__(id, function_version)
         self._environment: Environment | None = None
         self._scratch: Path | None = None
@@ -103,10 +110,10 @@ class ProcessExecutor(RuntimeExecutor):
             variables["AWS_LAMBDA_LOG_STREAM_NAME"],
         )
         function = Function(
-            command=[str(_runtime_python()), "-m", "awslambdaric", settings.handler],
+            command=[str(_runtime_python()), "-m", "awslambdaric", settings.handler or ""],
             folder=task,
             version=self.function_version.id.qualifier,
-            runtime=settings.runtime,
+            runtime=settings.runtime or "",
             timeout=settings.timeout,
             memory_mb=settings.memory_size,
         )
@@ -167,25 +174,23 @@ class ProcessExecutor(RuntimeExecutor):
         """Delete the code that no other version uses."""
         _shelf().release(function_version.config.internal_revision)
 
-    def _variables(
-        self, given: dict[str, Any], task: Path, layers: Path | None
-    ) -> dict[str, str]:
+    def _variables(self, given: dict[str, Any], task: Path, layers: Path | None) -> dict[str, str]:
         """The function's whole environment, with this machine's paths where AWS has its own."""
         settings = self.function_version.config
         own = settings.environment or {}
         python = _runtime_python()
         opt = layers or Path("/opt")
-        layer_path = [f"{opt}/python/lib/python3.13/site-packages", f"{opt}/python"]
         variables = {
             "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin:{opt}/bin",
             "LD_LIBRARY_PATH": f"{task}:{task}/lib:{opt}/lib",
-            "PYTHONPATH": ":".join(layer_path) if layers else "",
             "LANG": "en_US.UTF-8",
             # AWS has neither. Without the first, functions share one /tmp; without the second,
             # boto3 reads the developer's own ~/.aws.
             "TMPDIR": str(self._scratch),
             "HOME": str(self._scratch),
         }
+        if layers:
+            variables["PYTHONPATH"] = f"{opt}/python/lib/python3.13/site-packages:{opt}/python"
         variables |= {
             name: str(value)
             for name, value in given.items()

@@ -13,6 +13,7 @@ descriptor that the function's output goes to), and events leave on standard out
                                                                   "peak_kb": N}
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -49,7 +50,8 @@ class Nursery:
         signal.set_wakeup_fd(ring)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while True:
-            ready, _, _ = select.select([self._requests, bell], [], [])
+            watched: list[socket.socket | int] = [self._requests, bell]
+            ready, _, _ = select.select(watched, [], [])
             if bell in ready:
                 os.read(bell, 4096)
                 self._reap()
@@ -131,10 +133,8 @@ class Nursery:
 
 
 def _signal_group(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 if __name__ == "__main__":

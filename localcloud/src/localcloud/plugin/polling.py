@@ -6,6 +6,7 @@ SQS itself can hold the question until a message comes (long polling), as Lambda
 
 import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 from localstack.runtime.hooks import on_infra_start
@@ -19,7 +20,7 @@ STREAM_PAUSE_SECONDS = 0.25
 """A stream cannot be waited on: after an empty read it is left alone for so long."""
 
 
-@on_infra_start()
+@on_infra_start()  # type: ignore[untyped-decorator]
 def long_polling() -> None:
     """Called by LocalStack once, before it starts its services."""
     _let_sqs_hold_the_question()
@@ -27,7 +28,7 @@ def long_polling() -> None:
 
 
 def _let_sqs_hold_the_question() -> None:
-    original = SqsPoller._register_client_hooks
+    original: Callable[[SqsPoller], None] = SqsPoller._register_client_hooks
 
     def wait_for_a_message(params: dict[str, Any], **_: Any) -> None:
         # Zero means that the mapping has no batching window; a window stays as it is.
@@ -40,7 +41,7 @@ def _let_sqs_hold_the_question() -> None:
             "provide-client-params.sqs.ReceiveMessage", wait_for_a_message
         )
 
-    SqsPoller._register_client_hooks = register
+    setattr(SqsPoller, "_register_client_hooks", register)  # noqa: B010 (mypy allows no other)
 
 
 def _pause_after_an_empty_read() -> None:
@@ -53,4 +54,4 @@ def _pause_after_an_empty_read() -> None:
             time.sleep(STREAM_PAUSE_SECONDS)
         return answer
 
-    StreamPoller.get_records = get_records
+    setattr(StreamPoller, "get_records", get_records)  # noqa: B010 (mypy allows no other)

@@ -1,9 +1,11 @@
 """LocalStack's end of the line to the nursery. All of it runs on the executor's event loop."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -63,7 +65,7 @@ class Spawner:
         program = subprocess.Popen(
             # -I -S: nothing but the standard library, so it starts within milliseconds.
             [sys.executable, "-I", "-S", nursery.__file__],
-            stdin=theirs,
+            stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
@@ -80,18 +82,12 @@ class Spawner:
             return
         body = json.dumps(request).encode()
         header = nursery.HEADER.pack(len(body))
-        try:
-            if descriptors:
-                socket.send_fds(self._line, [header], list(descriptors))
-                self._line.sendall(body)
-            else:
-                self._line.sendall(header + body)
-        except OSError:
-            pass  # The nursery is gone: _listen hears of it too, and says so to everyone.
+        # When the nursery is gone, _listen hears of it too, and tells everyone.
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._line, [header], list(descriptors))
+            self._line.sendall(body)
 
-    async def _listen(
-        self, events: asyncio.StreamReader, program: subprocess.Popen[bytes]
-    ) -> None:
+    async def _listen(self, events: asyncio.StreamReader, program: subprocess.Popen[bytes]) -> None:
         while line := await events.readline():
             event = json.loads(line)
             if "started" in event:
@@ -103,6 +99,10 @@ class Spawner:
             self._line.close()
             self._line = None
         for child in self._children.values():
-            child.ended.set_result(Ended(-9, 0))
+            # The kernel has ended the function itself; what it had started is still there.
+            if child.started.done():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.started.result(), signal.SIGKILL)
+            child.ended.set_result(Ended(-signal.SIGKILL, 0))
         self._children.clear()
         await asyncio.to_thread(program.wait)
