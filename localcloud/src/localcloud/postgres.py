@@ -71,22 +71,23 @@ def wait(settings: Settings, server: subprocess.Popen[bytes]) -> None:
 
 def create_databases(settings: Settings) -> None:
     """Create the roles and databases that are missing. Raises CloudError."""
-    statements = []
-    for owner in OWNERS:
-        statements += [
-            f"SELECT 'CREATE ROLE {owner} LOGIN' WHERE NOT EXISTS"
-            f" (SELECT FROM pg_roles WHERE rolname = '{owner}') \\gexec",
-            f"SELECT 'CREATE DATABASE {owner} OWNER {owner}' WHERE NOT EXISTS"
-            f" (SELECT FROM pg_database WHERE datname = '{owner}') \\gexec",
-            f"REVOKE ALL ON DATABASE {owner} FROM PUBLIC;",
-        ]
+    statements = [
+        f"""
+        SELECT 'CREATE ROLE {owner} LOGIN'
+        WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}') \\gexec
+        SELECT 'CREATE DATABASE {owner} OWNER {owner}'
+        WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{owner}') \\gexec
+        REVOKE ALL ON DATABASE {owner} FROM PUBLIC;
+        """
+        for owner in OWNERS
+    ]
     result = subprocess.run(
         [
             str(POSTGRES_BIN_PATH / "psql"),
             *("-X", "-q", "-U", "postgres", "-d", "postgres", "-v", "ON_ERROR_STOP=1"),
             *_address(settings),
         ],
-        input="\n".join(statements),
+        input="".join(statements),
         env=_environment(),
         capture_output=True,
         text=True,

@@ -16,7 +16,8 @@ class Archive(Protocol):
     """A zip that LocalStack keeps in its own S3: an `S3Code`."""
 
     @property
-    def code_sha256(self) -> str: ...
+    def code_sha256(self) -> str:
+        """The content's name."""
 
     def _download_archive_to_file(self, target_file: IO[bytes]) -> None: ...
 
