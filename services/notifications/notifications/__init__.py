@@ -1,0 +1,1 @@
+"""Mails to customers and operators, and the count of what was sold."""
