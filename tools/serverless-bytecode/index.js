@@ -26,7 +26,8 @@ class ServerlessBytecode {
         .filter(Boolean)
         .map((artifact) => path.resolve(serviceDir, artifact))
     );
-    const drop = service.custom?.bytecode?.drop ?? [];
+    // A service's list may hold the shared one: included files cannot be merged otherwise.
+    const drop = (service.custom?.bytecode?.drop ?? []).flat();
     for (const artifact of artifacts) {
       await promisify(execFile)(python, [SCRIPT, artifact, ...drop], { cwd: serviceDir });
     }
