@@ -1,0 +1,218 @@
+"""A real local cloud, the tables as they are deployed, and the handlers on them."""
+
+import contextlib
+import importlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import boto3
+import pytest
+import yaml
+
+from shared.ids import uuid7
+
+SERVICE = Path(__file__).parents[2]
+TOOLS = SERVICE.parents[1] / ".local" / "venvs" / "cloud" / "bin"
+SENDER = "orders@orderflow.example"
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of ORDERFLOW_TEST_AWS, or of a local cloud that ends with the tests."""
+    if given := os.environ.get("ORDERFLOW_TEST_AWS"):
+        yield given
+        return
+    port = _free_port()
+    environment = {
+        **os.environ,
+        "ORDERFLOW_STATE": str(tmp_path_factory.mktemp("cloud")),
+        "ORDERFLOW_PORT": str(port),
+        "ORDERFLOW_POSTGRES_PORT": str(_free_port()),
+        "ORDERFLOW_RUNTIME_PYTHON": sys.executable,
+    }
+    command = TOOLS / "localcloud"
+    subprocess.run([command, "up"], env=environment, check=True)
+    yield f"http://127.0.0.1:{port}"
+    subprocess.run([command, "down"], env=environment, check=True)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Names of three tables of this test's own."""
+
+    idempotency: str
+    deliveries: str
+    sales: str
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What Powertools reads of Lambda's context."""
+
+    remaining: int
+    function_name: str = "notifications-test"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:test"
+    aws_request_id: str = "11111111-1111-1111-1111-111111111111"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining
+
+
+class Killed(BaseException):
+    """The process ends here: no `except Exception` sees it, and nothing is cleaned up."""
+
+
+class Dying:
+    """A boto3 client whose process is killed at one call, before or after it took effect."""
+
+    def __init__(self, client: Any, call: str, *, after: bool) -> None:
+        self._client = client
+        self._call = call
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        original = getattr(self._client, name)
+        if name != self._call:
+            return original
+
+        def killed(**arguments: Any) -> Any:
+            if self._after:
+                original(**arguments)
+            raise Killed
+
+        return killed
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The AWS of one test."""
+
+    Killed: ClassVar = Killed
+
+    endpoint: str
+    tables: Tables
+    customer: str
+
+    def captured(self, name: str) -> dict[str, Any]:
+        """Return a captured Lambda event, with this test's customer in it."""
+        text = (SERVICE / "tests" / "events" / f"{name}.json").read_text()
+        event: dict[str, Any] = json.loads(text.replace("ada@example.org", self.customer))
+        return event
+
+    def invocation(self, *, milliseconds_left: int = 10_000) -> Any:
+        """Return the context of an invocation that Lambda will end so soon."""
+        return Invocation(milliseconds_left)
+
+    def client(self, service: str) -> Any:
+        return boto3.client(service)
+
+    def dying(self, service: str, call: str, *, after: bool) -> Callable[[str], Any]:
+        """Return a maker of clients, of which that of `service` dies at `call`."""
+
+        def make(name: str) -> Any:
+            client = self.client(name)
+            return Dying(client, call, after=after) if name == service else client
+
+        return make
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        return [
+            {name: next(iter(value.values())) for name, value in item.items()}
+            for item in self.client("dynamodb").scan(TableName=table)["Items"]
+        ]
+
+    def sold(self) -> dict[tuple[str, str], tuple[int, int, int]]:
+        """Return units, orders and EUR cents by day and sku."""
+        return {
+            (item["day"], item["sku"]): (
+                int(item["units"]),
+                int(item["orders"]),
+                int(item["revenue_EUR"]),
+            )
+            for item in self.items(self.tables.sales)
+        }
+
+    def mails(self, recipient: str | None = None) -> list[dict[str, Any]]:
+        url = f"{self.endpoint}/_aws/ses"
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 (loopback)
+            mails = json.load(answer)["messages"]
+        wanted = [recipient or self.customer]
+        return [mail for mail in mails if mail["Destination"]["ToAddresses"] == wanted]
+
+
+@pytest.fixture
+def cloud(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """Return the cloud with fresh tables, and every setting that the handlers read."""
+    prefix = f"test-{uuid7().hex[-12:]}"
+    tables = Tables(f"{prefix}-idempotency", f"{prefix}-deliveries", f"{prefix}-sales")
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        # Loggers of one name share a stream, which would be that of the first test.
+        "POWERTOOLS_SERVICE_NAME": prefix,
+        "IDEMPOTENCY_TABLE": tables.idempotency,
+        "DELIVERIES_TABLE": tables.deliveries,
+        "SALES_TABLE": tables.sales,
+        "SENDER_EMAIL": SENDER,
+        "OPERATOR_EMAIL": f"operator-{prefix}@example.org",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    cloud = Cloud(endpoint, tables, f"{prefix}@example.org")
+    cloud.client("ses").verify_email_identity(EmailAddress=SENDER)
+    _create(cloud, tables)
+    return cloud
+
+
+@pytest.fixture
+def handlers(cloud: Cloud) -> Iterator[Callable[[str], ModuleType]]:
+    """Return a function that imports a handler anew, as a cold start does, on this test's cloud."""
+    assert cloud
+    imported: list[str] = []
+
+    def cold_start(name: str) -> ModuleType:
+        module = f"notifications.handlers.{name}"
+        sys.modules.pop(module, None)
+        imported.append(module)
+        return importlib.import_module(module)
+
+    yield cold_start
+    for module in imported:
+        sys.modules.pop(module, None)
+
+
+def _create(cloud: Cloud, tables: Tables) -> None:
+    """Make the tables from the very file that is deployed."""
+    resources = yaml.safe_load((SERVICE / "resources" / "tables.yml").read_text())["Resources"]
+    dynamodb = cloud.client("dynamodb")
+    for key, name in (
+        ("IdempotencyTable", tables.idempotency),
+        ("DeliveriesTable", tables.deliveries),
+        ("SalesTable", tables.sales),
+    ):
+        properties = resources[key]["Properties"]
+        dynamodb.create_table(
+            TableName=name,
+            BillingMode=properties["BillingMode"],
+            AttributeDefinitions=properties["AttributeDefinitions"],
+            KeySchema=properties["KeySchema"],
+        )
+
+
+def _free_port() -> int:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
