@@ -1,0 +1,1 @@
+"""Postgres, Step Functions and the wire formats."""

@@ -1,0 +1,114 @@
+"""A real Postgres for integration tests.
+
+A service's `tests/integration/conftest.py` says which schema it wants:
+
+    @pytest.fixture(scope="session")
+    def postgres() -> Iterator[Engine]:
+        with database(MIGRATIONS) as engine:
+            yield engine
+
+One server a test process: a throw-away one, or the one that ORDERFLOW_TEST_POSTGRES names
+(`host:port`, where `postgres` may log in without a password). Each `database` is fresh, and
+dropped at the end.
+"""
+
+import atexit
+import functools
+import os
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from shared.database import engine as make_engine
+from shared.migrations import migrate
+
+_ROOT = Path(__file__).parents[2]
+
+
+@functools.cache
+def server() -> str:
+    """Return `host:port` of this process's server, starting it at the first call."""
+    return os.environ.get("ORDERFLOW_TEST_POSTGRES") or _start()
+
+
+@contextmanager
+def database(scripts: Path | None) -> Iterator[sa.Engine]:
+    """Create a database, run the Alembic scripts in `scripts` (None: leave it empty), drop it.
+
+    The engine is the one that a function has: a single connection. A test that wants to act at
+    the same time as another makes its own with `second(engine)`.
+    """
+    name = f"test_{uuid.uuid4().hex}"
+    admin = sa.create_engine(_url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine = make_engine(_url(name))
+    try:
+        if scripts:
+            migrate(engine, scripts)
+        yield engine
+    finally:
+        engine.dispose()
+        with admin.connect() as connection:
+            # FORCE: a test that failed may have left a connection open.
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+
+@contextmanager
+def second(engine: sa.Engine) -> Iterator[sa.Engine]:
+    """Return another engine on the same database, as a second execution environment has."""
+    other = make_engine(url_of(engine))
+    try:
+        yield other
+    finally:
+        other.dispose()
+
+
+def url_of(engine: sa.Engine) -> str:
+    """Return the engine's URL as a function's DATABASE_URL setting."""
+    return engine.url.render_as_string(hide_password=False)
+
+
+def _url(name: str) -> str:
+    return f"postgresql+psycopg://postgres@{server()}/{name}"
+
+
+def _start() -> str:
+    port = _free_port()
+    folder = tempfile.mkdtemp(prefix="orderflow-postgres-")
+    python = os.environ.get("ORDERFLOW_CLOUD_PYTHON") or _ROOT / ".local/venvs/cloud/bin/python"
+    program = str(Path(__file__).with_name("serve_postgres.py"))
+    process = subprocess.Popen(
+        [str(python), program, folder, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=_ROOT,
+        # Of its own, so that Ctrl-C passes it by until the tests have finished with it.
+        start_new_session=True,
+    )
+    atexit.register(_stop, process)
+    assert process.stdout is not None
+    if process.stdout.readline() != b"ready\n":
+        raise RuntimeError(f"Postgres did not start; see the output above and {folder}/logs")
+    return f"127.0.0.1:{port}"
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.stdout.close()
+    process.wait(timeout=30)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
