@@ -102,9 +102,17 @@ class Outbox:
         Call it after the commit, outside any transaction. Rows that another flush or the relay
         is delivering right now are left to it.
         """
+        return self.flush_all([subject], destinations)
+
+    def flush_all(
+        self, subjects: Collection[str], destinations: Collection[str] = (EVENTS,)
+    ) -> int:
+        """Do the same for many subjects, in full batches and one transaction; 1000 rows at most."""
         t = self._table
         return self._deliver_where(
-            t.c.subject == subject, t.c.destination.in_(destinations), limit=100
+            t.c.subject == sa.any_(sa.literal(list(subjects), sa.ARRAY(sa.Text))),
+            t.c.destination.in_(destinations),
+            limit=1000,
         )
 
     def relay(self, *, older_than: timedelta, limit: int = 500) -> int:
@@ -140,4 +148,3 @@ class Outbox:
                     .values(attempts=t.c.attempts + 1, last_error=error[:500])
                 )
             return len(accepted)
-
