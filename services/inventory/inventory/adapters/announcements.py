@@ -1,15 +1,11 @@
 """Publishes after the commit, without ever undoing what was committed."""
 
 from collections.abc import Collection
-from datetime import timedelta
 
 from aws_lambda_powertools import Logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.outbox import Outbox
-
-# Up to so many subjects are flushed one by one; more, and whatever waits is published in batches.
-_FEW = 10
 
 
 class OutboxAnnouncements:
@@ -22,11 +18,7 @@ class OutboxAnnouncements:
     def flush(self, skus: Collection[str]) -> None:
         """Publish what waits about `skus`; a failure is logged, and the relay tries again."""
         try:
-            if len(skus) <= _FEW:
-                for sku in skus:
-                    self._outbox.flush(sku)
-            else:
-                self._outbox.relay(older_than=timedelta(0), limit=1000)
+            self._outbox.flush_all(skus)
         except SQLAlchemyError as error:
             # The effect is committed and the rows with it: failing now would only repeat it.
             self._log.warning("announcement_deferred", extra={"cause": str(error)})
