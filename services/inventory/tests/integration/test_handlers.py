@@ -155,7 +155,7 @@ def test_a_database_that_is_away_fails_the_message_so_that_it_comes_again(
     sku, order = deliver(10), str(uuid4())
     message = event("reserve", order=order, sku=sku)
     function("handle_commands")
-    with renamed_table(postgres):
+    with away(postgres):
         failed = {"itemIdentifier": message["Records"][0]["messageId"]}
         assert invoke("handle_commands", message) == {"batchItemFailures": [failed]}
         assert f"token-{order}" not in aws.replies
@@ -164,13 +164,20 @@ def test_a_database_that_is_away_fails_the_message_so_that_it_comes_again(
 
 
 @contextmanager
-def renamed_table(postgres: sa.Engine) -> Iterator[None]:
-    """Take the reservations away for a while."""
-    with postgres.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE reservations RENAME TO away"))
-    yield
-    with postgres.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE away RENAME TO reservations"))
+def away(postgres: sa.Engine) -> Iterator[None]:
+    """Cut every connection to the database, and admit none for a while."""
+    name = postgres.url.database
+    admin = sa.create_engine(
+        postgres.url.set(database="postgres"),
+        isolation_level="AUTOCOMMIT",
+        poolclass=sa.NullPool,
+    )
+    cut = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        connection.execute(cut, {"name": name})
+        yield
+        connection.execute(sa.text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
 
 
 def test_low_stock_is_published_right_after_the_reservation(aws: FakeAws) -> None:
