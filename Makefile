@@ -1,0 +1,106 @@
+# `make help` lists every target. Nothing here needs an AWS account, a token, a login or Docker.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+UV_VERSION := 0.13.9
+PYTHON := .venv/bin/python
+UV := .venv/bin/uv
+CLOUD := .local/venvs/cloud/bin/localcloud
+STAGE ?= local
+
+# Where the local cloud lives; the tests use their own.
+export ORDERFLOW_STATE ?= $(CURDIR)/.local/cloud
+export ORDERFLOW_PORT ?= 4566
+export ORDERFLOW_POSTGRES_PORT ?= 5466
+export npm_config_update_notifier := false
+
+# ── set-up ──────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: help
+help: ## List every target
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps/node ## Install all that the project needs, into this folder only
+
+.local/stamps/uv: tools/check_versions.sh
+	@tools/check_versions.sh
+	@mkdir -p .local/stamps
+	@echo "python: creating .venv"
+	@"$$(tools/check_versions.sh python)" -m venv --clear .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+.local/stamps/dev: .local/stamps/uv pyproject.toml constraints.txt shared/pyproject.toml
+	@echo "python: installing the developers' tools"
+	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[postgres]'
+	@touch $@
+
+.local/stamps/cloud: .local/stamps/uv localcloud/requirements.lock localcloud/pyproject.toml
+	@echo "python: installing the local cloud (LocalStack and Postgres)"
+	@$(UV) venv --quiet --allow-existing --python .venv/bin/python .local/venvs/cloud
+	@$(UV) pip install --quiet --compile-bytecode --python .local/venvs/cloud -r localcloud/requirements.lock
+	@$(UV) pip install --quiet --python .local/venvs/cloud --no-deps -e localcloud
+	@touch $@
+
+.local/stamps/runtime: .local/stamps/uv localcloud/runtime.lock
+	@echo "python: installing what Lambda's runtime holds"
+	@$(UV) venv --quiet --allow-existing --python .venv/bin/python .local/venvs/runtime
+	@$(UV) pip install --quiet --compile-bytecode --python .local/venvs/runtime -r localcloud/runtime.lock
+	@touch $@
+
+.local/stamps/node: package.json package-lock.json $(wildcard tools/*/package.json)
+	@tools/check_versions.sh
+	@mkdir -p .local/stamps
+	@echo "node: installing the Serverless Framework"
+	@npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+.PHONY: lock
+lock: .local/stamps/uv ## Resolve every Python and Node version anew
+	$(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate --custom-compile-command "make lock" \
+		--group dev --extra postgres shared/pyproject.toml -o constraints.txt
+	npm install --package-lock-only --no-audit --no-fund
+
+# ── the local cloud ─────────────────────────────────────────────────────────────────────────────
+
+.PHONY: up
+up: setup ## Start the local cloud: Postgres and LocalStack, on loopback
+	@$(CLOUD) up
+
+.PHONY: down
+down: ## Stop the local cloud; data stays
+	@[ ! -x $(CLOUD) ] || $(CLOUD) down
+
+.PHONY: status
+status: setup ## Say what runs
+	@$(CLOUD) status
+
+.PHONY: clean
+clean: down ## Stop the local cloud and delete .local/, all data and all environments
+	rm -rf .local .venv node_modules services/*/.serverless platform/.serverless
+
+.PHONY: env
+env: setup ## Print what a shell needs: eval "$$(make -s env)"
+	@$(CLOUD) env
+	@echo 'export PATH="$(CURDIR)/node_modules/.bin:$$PATH"'
+
+.PHONY: logs
+logs: setup ## Follow a service's function logs: make logs SERVICE=orders
+	@$(CLOUD) logs "$${SERVICE:?which one? make logs SERVICE=orders}" --stage $(STAGE)
+
+# ── deploy ──────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: deploy
+deploy: setup ## Deploy the four stacks to the local cloud
+	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose deploy --stage $(STAGE)
+
+.PHONY: remove
+remove: setup ## Remove the four stacks from the local cloud
+	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose remove --stage $(STAGE)
+
+.PHONY: url
+url: ## Print the API's base URL
+	@echo "http://127.0.0.1:$(ORDERFLOW_PORT)/_aws/execute-api/orders-$(STAGE)/$(STAGE)"

@@ -1,0 +1,1 @@
+"""Orders: the API, the saga, payments, and the catalogue's read model."""

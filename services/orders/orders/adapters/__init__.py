@@ -1,0 +1,1 @@
+"""Postgres stores, AWS clients, and the payment gateway."""

@@ -1,0 +1,18 @@
+"""Saga step Confirm Order, the pivot."""
+
+from typing import Any
+from uuid import UUID
+
+from orders import bootstrap, use_cases
+from shared.observability import correlated, logger
+
+log = logger()
+confirm_order = bootstrap.order_step(use_cases.confirm_order)
+
+
+def handler(command: Any, _context: Any) -> dict[str, str]:
+    """Confirm the order unless a cancellation came first."""
+    with correlated(log, command["order_id"]):
+        outcome: dict[str, str] = confirm_order(UUID(command["order_id"]))
+        log.info("order_confirmation", **outcome)
+        return outcome

@@ -1,0 +1,27 @@
+"""GET /orders/{order_id}/timeline."""
+
+from typing import Any
+
+from orders import bootstrap, http
+from orders.timeline import steps
+from shared.observability import logger
+
+log = logger()
+orders = bootstrap.order_book()
+history = bootstrap.saga_history()
+
+
+@http.endpoint(log)
+def handler(event: Any) -> http.Answer:
+    """Answer 200 with each step of the order's saga, or 404."""
+    order = orders.get(http.order_id(event))
+    if order is None:
+        raise http.NotFound
+    return http.json(
+        200,
+        {
+            "order_id": str(order.id),
+            "status": order.status.value,
+            "steps": steps(history(str(order.id))),
+        },
+    )

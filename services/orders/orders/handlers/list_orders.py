@@ -1,0 +1,27 @@
+"""GET /orders?customer_id=&limit=&cursor=."""
+
+from typing import Any
+
+from orders import bootstrap, http
+from orders.requests import list_orders_request
+from shared.observability import logger
+
+log = logger()
+orders = bootstrap.order_book()
+
+
+@http.endpoint(log)
+def handler(event: Any) -> http.Answer:
+    """Answer 200 with a page of the customer's orders, newest first."""
+    wanted = list_orders_request(http.query(event))
+    # One more than asked for: its presence says that there is a next page.
+    found = orders.page(wanted.customer_id, before=wanted.before, limit=wanted.limit + 1)
+    page = found[: wanted.limit]
+    more = len(found) > wanted.limit
+    return http.json(
+        200,
+        {
+            "orders": [http.order_view(order) for order in page],
+            "next_cursor": str(page[-1].id) if more else None,
+        },
+    )

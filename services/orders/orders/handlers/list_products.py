@@ -1,0 +1,31 @@
+"""GET /products?limit=&cursor=."""
+
+from typing import Any
+
+from orders import bootstrap, http
+from orders.requests import list_products_request
+from shared.observability import logger
+
+log = logger()
+catalogue = bootstrap.catalogue()
+
+
+@http.endpoint(log)
+def handler(event: Any) -> http.Answer:
+    """Answer 200 with a page of products, in sku order."""
+    wanted = list_products_request(http.query(event))
+    found = catalogue.page(after=wanted.after, limit=wanted.limit + 1)
+    page = found[: wanted.limit]
+    products = [
+        {
+            "sku": product.sku,
+            "name": product.name,
+            "unit_price": product.unit_price,
+            "currency": product.currency,
+        }
+        for product in page
+    ]
+    more = len(found) > wanted.limit
+    return http.json(
+        200, {"products": products, "next_cursor": page[-1].sku if more else None}
+    )

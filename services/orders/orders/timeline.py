@@ -1,0 +1,86 @@
+"""What an order's saga did and when, read from its execution history."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_SCHEDULED = {"TaskScheduled", "LambdaFunctionScheduled"}
+_SUCCEEDED = {"TaskSucceeded", "LambdaFunctionSucceeded"}
+_FAILED = {
+    "TaskFailed",
+    "TaskTimedOut",
+    "TaskStartFailed",
+    "TaskSubmitFailed",
+    "LambdaFunctionFailed",
+    "LambdaFunctionTimedOut",
+    "LambdaFunctionScheduleFailed",
+    "LambdaFunctionStartFailed",
+}
+_UNDO = {
+    "Withdraw Confirmation",
+    "Cancel Shipment",
+    "Refund Payment",
+    "Release Stock",
+    "Close Order",
+}
+
+
+def steps(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Fold history events into steps, oldest first.
+
+    A step is {"step", "kind": "forward" | "undo" | "operator", "started_at", "ended_at",
+    "outcome", "reason", "attempts": [{"started_at", "ended_at", "error"}]}; `ended_at` is None
+    while it runs, `outcome` is None where it is unknown.
+    """
+    found: list[dict[str, Any]] = []
+    for event in events:
+        kind = event["type"]
+        if kind == "TaskStateEntered":
+            found.append(_entered(event))
+        elif not found:
+            continue
+        elif kind in _SCHEDULED:
+            found[-1]["attempts"].append(
+                {"started_at": event["timestamp"], "ended_at": None, "error": None}
+            )
+        elif kind in _SUCCEEDED:
+            _end_attempt(found[-1], event, None)
+            found[-1].update(_outcome(event))
+        elif kind in _FAILED:
+            _end_attempt(found[-1], event, _details(event).get("error") or "States.Timeout")
+        elif kind in {"TaskStateExited", "ExecutionSucceeded", "ExecutionFailed"}:
+            found[-1]["ended_at"] = found[-1]["ended_at"] or event["timestamp"]
+    return found
+
+
+def _entered(event: Mapping[str, Any]) -> dict[str, Any]:
+    name = event["stateEnteredEventDetails"]["name"]
+    kind = "operator" if name == "Park Order" else "undo" if name in _UNDO else "forward"
+    return {
+        "step": name,
+        "kind": kind,
+        "started_at": event["timestamp"],
+        "ended_at": None,
+        "outcome": None,
+        "reason": None,
+        "attempts": [],
+    }
+
+
+def _end_attempt(step: dict[str, Any], event: Mapping[str, Any], error: str | None) -> None:
+    if step["attempts"]:
+        step["attempts"][-1].update(ended_at=event["timestamp"], error=error)
+
+
+def _details(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((value for key, value in event.items() if key.endswith("EventDetails")), {})
+
+
+def _outcome(event: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        output = json.loads(_details(event).get("output") or "null")
+    except ValueError:
+        return {}
+    if not isinstance(output, dict):
+        return {}
+    return {"outcome": output.get("outcome"), "reason": output.get("reason")}

@@ -1,0 +1,247 @@
+"""What orders does, and the collaborators that it needs."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from orders.domain import (
+    ALREADY_REFUNDED,
+    CANCEL_REQUESTED,
+    DECLINED,
+    Final,
+    KeyReused,
+    Line,
+    NotInCatalogue,
+    Order,
+    Product,
+    Status,
+    WantedLine,
+    price,
+    reason_of,
+    total,
+)
+from shared.errors import TransientFault
+
+Outcome = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOrder:
+    """A validated request to place an order."""
+
+    customer_id: str
+    email: str
+    currency: str
+    lines: tuple[WantedLine, ...]
+    payment_token: str
+    idempotency_key: str | None = None
+
+    def fingerprint(self) -> str:
+        """Return a hash of the request's meaning: the same body, however it is spaced."""
+        meaning = [
+            self.customer_id,
+            self.email,
+            self.currency,
+            [[line.sku, line.quantity] for line in self.lines],
+            self.payment_token,
+        ]
+        return hashlib.sha256(json.dumps(meaning).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The order that answers a request; `replayed` if an earlier request had placed it."""
+
+    order: Order
+    replayed: bool
+    saga_started: bool
+
+
+class Catalogue(Protocol):
+    """Products and prices as inventory last published them."""
+
+    def find(self, skus: Sequence[str]) -> Mapping[str, Product]: ...
+    def upsert(self, product: Product) -> bool: ...
+
+
+class OrderBook(Protocol):
+    """The orders table; every change of status commits with the fact that tells of it."""
+
+    def place(
+        self, order: Order, saga_input: dict[str, Any], key: str | None, fingerprint: str
+    ) -> bool: ...
+    def placed_under(self, customer_id: str, key: str) -> tuple[Order, str]: ...
+    def get(self, order_id: UUID) -> Order | None: ...
+    def request_cancel(self, order_id: UUID) -> bool: ...
+    def confirm(self, order_id: UUID) -> Status: ...
+    def withdraw(self, order_id: UUID) -> Status: ...
+    def close(self, order_id: UUID, reason: str) -> Status: ...
+    def park(self, order_id: UUID, step: str, cause: str, task_token: str) -> Status: ...
+
+
+class Saga(Protocol):
+    """Starts the place-order saga; the name makes a second start the same start."""
+
+    def start(self, name: str, document: dict[str, Any]) -> None: ...
+
+
+class Payments(Protocol):
+    """The payments table: one row an order, however often a step runs."""
+
+    def open(self, order_id: UUID, amount: int, currency: str) -> str: ...
+    def settle(self, order_id: UUID, status: str, gateway_ref: str | None) -> bool: ...
+    def begin_refund(self, order_id: UUID) -> str: ...
+    def end_refund(self, order_id: UUID, *, captured: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeResult:
+    """The gateway's final word on a charge; a decline is an answer, not an error."""
+
+    approved: bool
+    ref: str
+
+
+class PaymentGateway(Protocol):
+    """A card gateway. Both calls are idempotent by `key`, and raise TransientFault when the
+    outcome is unknown. `reverse` bars a later charge under the same key, and says whether money
+    had been captured.
+    """
+
+    def charge(self, key: str, *, amount: int, currency: str, token: str) -> ChargeResult: ...
+    def reverse(self, key: str) -> bool: ...
+
+
+def place_order(
+    request: PlaceOrder,
+    *,
+    catalogue: Catalogue,
+    orders: OrderBook,
+    saga: Saga,
+    new_id: Callable[[], UUID],
+    now: Callable[[], datetime],
+) -> Placed | NotInCatalogue | KeyReused:
+    """Commit the order with its outbox, then start its saga; the relay does what a crash left."""
+    lines = price(
+        request.lines, request.currency, catalogue.find([line.sku for line in request.lines])
+    )
+    if isinstance(lines, NotInCatalogue):
+        return lines
+    order = Order(
+        id=new_id(),
+        customer_id=request.customer_id,
+        email=request.email,
+        currency=request.currency,
+        lines=lines,
+        total=total(lines),
+        status=Status.PLACED,
+        version=1,
+        placed_at=now(),
+    )
+    document = _saga_document(order, request.payment_token)
+    fingerprint = request.fingerprint()
+    key = request.idempotency_key
+    if not orders.place(order, document, key, fingerprint):
+        assert key is not None  # noqa: S101 - without a key nothing can collide
+        first, first_fingerprint = orders.placed_under(request.customer_id, key)
+        if first_fingerprint != fingerprint:
+            return KeyReused()
+        return Placed(first, replayed=True, saga_started=True)
+    try:
+        saga.start(str(order.id), document)
+    except TransientFault:
+        # The order is committed and the start stands in the outbox: the customer has an order.
+        return Placed(order, replayed=False, saga_started=False)
+    return Placed(order, replayed=False, saga_started=True)
+
+
+def _saga_document(order: Order, payment_token: str) -> dict[str, Any]:
+    return {
+        "order_id": str(order.id),
+        "currency": order.currency,
+        "total": order.total,
+        "lines": [{"sku": line.sku, "quantity": line.quantity} for line in order.lines],
+        "payment_token": payment_token,
+    }
+
+
+def cancel_order(order_id: UUID, *, orders: OrderBook) -> Order | Final | None:
+    """Ask for cancellation; it wins if it is committed before the pivot. None: no such order."""
+    wished = orders.request_cancel(order_id)
+    order = orders.get(order_id)
+    if order is None or wished or order.status is Status.CANCELLED:
+        return order
+    return Final(order.status)
+
+
+def charge_payment(
+    order_id: UUID,
+    *,
+    amount: int,
+    currency: str,
+    token: str,
+    payments: Payments,
+    gateway: PaymentGateway,
+) -> Outcome:
+    """Charge the order once; raises TransientFault when the gateway's outcome is unknown."""
+    status = payments.open(order_id, amount, currency)
+    if status == "pending":
+        # Outside any transaction: a gateway may take seconds, and its ledger is not ours.
+        result = gateway.charge(str(order_id), amount=amount, currency=currency, token=token)
+        status = "charged" if result.approved else "declined"
+        if not payments.settle(order_id, status, result.ref):
+            # A refund overtook us while the gateway worked. It may have run before the money
+            # was captured, so reverse here too: twice is harmless, never is not.
+            gateway.reverse(str(order_id))
+            status = "refunded"
+    if status == "charged":
+        return {"outcome": "charged"}
+    return {
+        "outcome": "refused",
+        "reason": DECLINED if status == "declined" else ALREADY_REFUNDED,
+    }
+
+
+def refund_payment(order_id: UUID, *, payments: Payments, gateway: PaymentGateway) -> Outcome:
+    """Undo the charge, whether or not it has happened; bars a charge that comes late."""
+    if payments.begin_refund(order_id) == "refunding":
+        captured = gateway.reverse(str(order_id))
+        payments.end_refund(order_id, captured=captured)
+    return {"outcome": "refunded"}
+
+
+def confirm_order(order_id: UUID, *, orders: OrderBook) -> Outcome:
+    """Cross the pivot, unless a cancellation was asked for or the saga has given up."""
+    if orders.confirm(order_id) is Status.CONFIRMED:
+        return {"outcome": "confirmed"}
+    return {"outcome": "refused", "reason": CANCEL_REQUESTED}
+
+
+def withdraw_confirmation(order_id: UUID, *, orders: OrderBook) -> Outcome:
+    """Settle whether the order was confirmed; if it was not, it never will be."""
+    if orders.withdraw(order_id) is Status.CONFIRMED:
+        return {"outcome": "confirmed"}
+    return {"outcome": "withdrawn"}
+
+
+def close_order(order_id: UUID, saga: Mapping[str, Any], *, orders: OrderBook) -> Outcome:
+    """Give the undone order its last status: CANCELLED if the customer asked, else REJECTED."""
+    status = orders.close(order_id, reason_of(saga))
+    return {"outcome": "closed", "status": status.value}
+
+
+def park_order(
+    order_id: UUID, *, step: str, fault: Mapping[str, Any], task_token: str, orders: OrderBook
+) -> Status:
+    """Note which undo failed and why, and keep the token that resumes it."""
+    cause = f"{fault.get('Error', 'Unknown')}: {fault.get('Cause', '')}"[:1000]
+    return orders.park(order_id, step, cause, task_token)
+
+
+def priced(lines: Sequence[Mapping[str, Any]]) -> tuple[Line, ...]:
+    """Read stored lines back."""
+    return tuple(Line(line["sku"], line["quantity"], line["unit_price"]) for line in lines)

@@ -1,0 +1,34 @@
+'use strict';
+
+// `custom.afterDeploy` names functions of the service that are called, in order, once it is
+// deployed. A function that fails, fails the deploy: new code must not serve on an old schema.
+
+class ServerlessAfterDeploy {
+  constructor(serverless, options, { log, progress }) {
+    this.serverless = serverless;
+    this.log = log;
+    this.progress = progress;
+    this.hooks = { 'after:deploy:deploy': () => this.call() };
+  }
+
+  async call() {
+    const provider = this.serverless.getProvider('aws');
+    for (const name of this.serverless.service.custom?.afterDeploy ?? []) {
+      const FunctionName = this.serverless.service.getFunction(name).name;
+      this.progress.notice(`Calling ${FunctionName}`);
+      const answer = await provider.request('Lambda', 'invoke', { FunctionName, Payload: '{}' });
+      const payload = Buffer.from(answer.Payload ?? '').toString();
+      if (answer.FunctionError) {
+        throw new this.serverless.classes.Error(
+          `${FunctionName} failed after the deploy: ${payload}\n` +
+            `The new code is live. Read its log (make logs SERVICE=${this.serverless.service.service}), ` +
+            'repair, and deploy again.',
+          'AFTER_DEPLOY_CALL_FAILED'
+        );
+      }
+      this.log.notice(`${FunctionName}: ${payload}`);
+    }
+  }
+}
+
+module.exports = ServerlessAfterDeploy;
