@@ -4,10 +4,9 @@
 // deployed. A function that fails, fails the deploy: new code must not serve on an old schema.
 
 class ServerlessAfterDeploy {
-  constructor(serverless, options, { log, progress }) {
+  constructor(serverless, options, { log }) {
     this.serverless = serverless;
     this.log = log;
-    this.progress = progress;
     this.hooks = { 'after:deploy:deploy': () => this.call() };
   }
 
@@ -15,7 +14,6 @@ class ServerlessAfterDeploy {
     const provider = this.serverless.getProvider('aws');
     for (const name of this.serverless.service.custom?.afterDeploy ?? []) {
       const FunctionName = this.serverless.service.getFunction(name).name;
-      this.progress.notice(`Calling ${FunctionName}`);
       const answer = await provider.request('Lambda', 'invoke', { FunctionName, Payload: '{}' });
       const payload = Buffer.from(answer.Payload ?? '').toString();
       if (answer.FunctionError) {
