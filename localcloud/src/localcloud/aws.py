@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import psutil
 
@@ -99,5 +100,5 @@ def _remove(settings: Settings) -> None:
     if not settings.localstack.exists():
         return
     for folder, _, _ in os.walk(settings.localstack):
-        os.chmod(folder, 0o700)
+        Path(folder).chmod(0o700)
     shutil.rmtree(settings.localstack)

@@ -3,11 +3,11 @@
 import argparse
 import contextlib
 import fcntl
-import os
 import shlex
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -135,10 +135,10 @@ def exports(settings: Settings) -> list[str]:
         "ORDERFLOW_STATE": str(settings.state),
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
-    tools = os.path.dirname(sys.executable)
-    if os.path.exists(os.path.join(tools, "awslocal")):
+    tools = Path(sys.executable).parent
+    if (tools / "awslocal").exists():
         # At the end of PATH: this folder has a `python` too, which must not become the shell's.
-        lines.append(f'export PATH="$PATH":{shlex.quote(tools)}')
+        lines.append(f'export PATH="$PATH":{shlex.quote(str(tools))}')
     return lines
 
 

@@ -21,14 +21,14 @@ def seconds(text: str) -> int:
 
 def show(settings: Settings, service: str, *, stage: str, since: str, follow: bool) -> None:
     """Print log lines until there are no more, or for ever when following."""
-    import boto3  # Here, because it takes longer than all the other commands do.
+    import boto3  # noqa: PLC0415 (it takes longer than all the other commands do)
 
     client = boto3.client(
         "logs",
         endpoint_url=settings.endpoint,
         region_name=REGION,
         aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_secret_access_key="test",  # noqa: S106 (LocalStack reads none)
     )
     prefix = f"/aws/lambda/{service}-{stage}-"
     start = int((time.time() - seconds(since)) * 1000)

@@ -83,7 +83,8 @@ def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections(kind="tcp"):
             listening = connection.status == psutil.CONN_LISTEN
-            if listening and connection.laddr.port == port and connection.pid:
+            at_port = connection.laddr and connection.laddr.port == port
+            if listening and at_port and connection.pid:
                 process = psutil.Process(connection.pid)
                 return f"process {process.pid} ({' '.join(process.cmdline())[:120]})"
     except psutil.Error:

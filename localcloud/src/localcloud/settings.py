@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REGION = "us-east-1"
+HIGHEST_PORT = 65535
 
 
 class SettingError(Exception):
@@ -56,6 +57,6 @@ class Settings:
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name) or str(default)
-    if not text.isdecimal() or not 0 < int(text) < 65536:
+    if not text.isdecimal() or not 0 < int(text) <= HIGHEST_PORT:
         raise SettingError(f"{name}={text} is not a port")
     return int(text)

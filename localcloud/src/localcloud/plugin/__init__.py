@@ -11,6 +11,6 @@ class ProcessExecutorPlugin(RuntimeExecutorPlugin):
 
     def load(self, *_args: object, **_kwargs: object) -> type[RuntimeExecutor]:
         """Give LocalStack the class that it makes execution environments of."""
-        from localcloud.plugin.executor import ProcessExecutor
+        from localcloud.plugin.executor import ProcessExecutor  # noqa: PLC0415
 
         return ProcessExecutor

@@ -42,7 +42,7 @@ class Shelf:
                 fresh = Path(tempfile.mkdtemp(dir=self._root))
                 for archive in archives:
                     with tempfile.TemporaryFile() as file:
-                        archive._download_archive_to_file(file)
+                        archive._download_archive_to_file(file)  # noqa: SLF001
                         file.seek(0)
                         unpack(file, fresh)
                 close(fresh)
@@ -82,11 +82,11 @@ def close(folder: Path) -> None:
         for name in files:
             path = Path(parent, name)
             path.chmod(path.stat().st_mode & 0o555)
-        os.chmod(parent, 0o555)
+        Path(parent).chmod(0o555)
 
 
 def delete(folder: Path) -> None:
     """Delete a folder that `close` closed."""
     for parent, _, _ in os.walk(folder):
-        os.chmod(parent, 0o755)
+        Path(parent).chmod(0o755)
     shutil.rmtree(folder, ignore_errors=True)

@@ -24,10 +24,10 @@ class EmptyRegistry:
 
     @staticmethod
     def _refuse(request: ServiceRequest) -> NoReturn:
-        names = request.get("repositoryNames") or [request.get("repositoryName")]
+        name = request.get("repositoryName") or request.get("repositoryNames")
         raise CommonServiceException(
             "RepositoryNotFoundException",
-            f"The repository with name '{names[0]}' does not exist in the registry",
+            f"The repository with name '{name}' does not exist in the registry",
         )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from localcloud.plugin.spawner import Child, Ended, Spawner
 
@@ -71,9 +71,9 @@ class RuntimeProcess:
         self.init_seconds = 0.0
         self.init_error: Answer | None = None
         self.calls = 0
-        self._child: Child | None = None
-        self._spawner: Spawner | None = None
-        self._server: asyncio.Server | None = None
+        self._child: Child
+        self._spawner: Spawner
+        self._server: asyncio.Server
         self._work: asyncio.Queue[tuple[Call, int]] = asyncio.Queue(1)
         self._answers: dict[str, asyncio.Future[Answer]] = {}
         self._connections: set[asyncio.Task[None]] = set()
@@ -101,7 +101,6 @@ class RuntimeProcess:
     @property
     def ended(self) -> asyncio.Future[Ended]:
         """Done when the process has gone."""
-        assert self._child is not None
         return self._child.ended
 
     async def call(self, call: Call, seconds: int) -> Answer:
@@ -117,9 +116,6 @@ class RuntimeProcess:
 
     async def stop(self, *, grace: float = 0) -> None:
         """End the process, with SIGTERM first if it gets time for it, and close everything."""
-        assert self._spawner is not None
-        assert self._child is not None
-        assert self._server is not None
         if grace:
             self._spawner.signal(self._child, signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
@@ -139,7 +135,6 @@ class RuntimeProcess:
 
     def peak_mb(self) -> int:
         """The most memory that the process has held so far."""
-        assert self._child is not None
         if self.ended.done():
             self._peak_kb = max(self._peak_kb, self.ended.result().peak_kb)
         elif self._child.started.done():
@@ -163,8 +158,7 @@ class RuntimeProcess:
             self._output += part
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         self._connections.add(task)
         try:
             while True:
@@ -235,22 +229,22 @@ class Environment:
         self._stopped = False
         self._logs: list[str] = []
 
-    async def start(self) -> None:
+    async def start(self) -> RuntimeProcess:
         """Start a process, if none is alive. Its init phase goes on in the background."""
         if self._process is not None:
             if not self._process.ended.done():
-                return
+                return self._process
             self._logs.append(self._process.take_output())
         self._logs.append(f"INIT_START Runtime Version: {self._function.runtime}\n")
         self._process = RuntimeProcess()
         await self._process.start(self._spawner, self._function, self._variables)
+        return self._process
 
     async def invoke(self, call: Call) -> Result:
         """Run one invocation to its end, whichever that is; never raises for the function."""
-        if not self._stopped:
-            await self.start()
         process = self._process
-        assert process is not None
+        if process is None or not self._stopped:
+            process = await self.start()
         cold = process.calls == 0
         process.calls += 1
         answer = await self._wait_for_init(process, call) if cold else None

@@ -28,7 +28,7 @@ def long_polling() -> None:
 
 
 def _let_sqs_hold_the_question() -> None:
-    original: Callable[[SqsPoller], None] = SqsPoller._register_client_hooks
+    original: Callable[[SqsPoller], None] = SqsPoller._register_client_hooks  # noqa: SLF001
 
     def wait_for_a_message(params: dict[str, Any], **_: Any) -> None:
         # Zero means that the mapping has no batching window; a window stays as it is.

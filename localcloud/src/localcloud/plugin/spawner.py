@@ -62,7 +62,7 @@ class Spawner:
 
     async def _open(self) -> None:
         ours, theirs = socket.socketpair()
-        program = subprocess.Popen(
+        program = subprocess.Popen(  # noqa: ASYNC220 (milliseconds, once)
             # -I -S: nothing but the standard library, so it starts within milliseconds.
             [sys.executable, "-I", "-S", nursery.__file__],
             stdin=theirs.fileno(),
