@@ -3,6 +3,8 @@
 // `custom.afterDeploy` names functions of the service that are called, in order, once it is
 // deployed. A function that fails, fails the deploy: new code must not serve on an old schema.
 
+const { InvokeCommand, LambdaClient } = require('@aws-sdk/client-lambda');
+
 class ServerlessAfterDeploy {
   constructor(serverless, options, { log }) {
     this.serverless = serverless;
@@ -11,10 +13,11 @@ class ServerlessAfterDeploy {
   }
 
   async call() {
-    const provider = this.serverless.getProvider('aws');
+    const config = await this.serverless.getProvider('aws').getAwsSdkV3Config();
+    const lambda = new LambdaClient(config);
     for (const name of this.serverless.service.custom?.afterDeploy ?? []) {
       const FunctionName = this.serverless.service.getFunction(name).name;
-      const answer = await provider.request('Lambda', 'invoke', { FunctionName, Payload: '{}' });
+      const answer = await lambda.send(new InvokeCommand({ FunctionName, Payload: '{}' }));
       const payload = Buffer.from(answer.Payload ?? '').toString();
       if (answer.FunctionError) {
         throw new this.serverless.classes.Error(
