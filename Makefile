@@ -104,3 +104,47 @@ remove: setup ## Remove the four stacks from the local cloud
 .PHONY: url
 url: ## Print the API's base URL
 	@echo "http://127.0.0.1:$(ORDERFLOW_PORT)/_aws/execute-api/orders-$(STAGE)/$(STAGE)"
+
+.PHONY: curl-examples
+curl-examples: setup ## Print working curl lines for every call of the API
+	@$(PYTHON) tools/curl_examples.py
+
+# ── the demo ────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: demo
+demo: up deploy ## Set up, start, deploy, and watch three orders through their sagas
+	@$(PYTHON) tools/demo.py
+
+# ── tests ───────────────────────────────────────────────────────────────────────────────────────
+
+# A cloud of the tests' own, so that a running `make up` is undisturbed.
+TEST_CLOUD := ORDERFLOW_STATE=$(CURDIR)/.local/test ORDERFLOW_PORT=4676 ORDERFLOW_POSTGRES_PORT=5576
+
+.PHONY: check
+check: setup ## Lint, types, import directions
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy --python-executable .local/venvs/cloud/bin/python localcloud/src
+	PYTHONPATH=shared/src:services/orders:services/inventory:services/notifications .venv/bin/lint-imports
+
+.PHONY: test-services
+test-services: setup ## Unit and integration tests, contracts, the saga's lint
+	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga
+
+.PHONY: test-artifacts
+test-artifacts: setup ## Package every service and test what would be deployed
+	$(PYTHON) -m pytest tests/artifacts
+
+.PHONY: test-localcloud
+test-localcloud: setup ## The local cloud's own tests, against a real LocalStack
+	$(PYTHON) -m pytest localcloud/tests
+
+.PHONY: e2e
+e2e: setup ## End-to-end tests against the cloud that runs (make up deploy)
+	$(PYTHON) -m pytest -n 4 tests/e2e
+
+.PHONY: test
+test: ## Every test, on ports and a state folder of its own
+	@$(MAKE) check test-services test-artifacts test-localcloud
+	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy e2e
