@@ -83,7 +83,7 @@ clean: down ## Stop the local cloud and delete .local/, all data and all environ
 	rm -rf .local .venv node_modules services/*/.serverless platform/.serverless
 
 .PHONY: env
-env: setup ## Print what a shell needs: eval "$$(make -s env)"
+env: setup ## Print what a shell needs: eval "$(make -s env)"
 	@$(CLOUD) env
 	@echo 'export PATH="$(CURDIR)/node_modules/.bin:$$PATH"'
 
