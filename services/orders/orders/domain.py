@@ -20,9 +20,7 @@ class Status(StrEnum):
 
 # The database holds the same table and refuses everything else (migration 0001).
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.PLACED: frozenset(
-        {Status.CONFIRMED, Status.REJECTED, Status.CANCELLED, Status.PARKED}
-    ),
+    Status.PLACED: frozenset({Status.CONFIRMED, Status.REJECTED, Status.CANCELLED, Status.PARKED}),
     # An order may be parked because nobody knew that it had been confirmed.
     Status.PARKED: frozenset({Status.CONFIRMED, Status.REJECTED, Status.CANCELLED}),
     Status.CONFIRMED: frozenset(),
@@ -108,9 +106,7 @@ def price(
     )
     if unknown or other:
         return NotInCatalogue(unknown, other)
-    return tuple(
-        Line(line.sku, line.quantity, products[line.sku].unit_price) for line in wanted
-    )
+    return tuple(Line(line.sku, line.quantity, products[line.sku].unit_price) for line in wanted)
 
 
 def total(lines: Sequence[Line]) -> int:

@@ -60,8 +60,7 @@ def endpoint(log: Logger) -> Callable[[Callable[[Any], Answer]], Callable[[Any, 
                     "Invalid request",
                     "Some fields are not as they should be.",
                     errors=[
-                        {"field": fault.field, "message": fault.message}
-                        for fault in invalid.faults
+                        {"field": fault.field, "message": fault.message} for fault in invalid.faults
                     ],
                 )
             except TooLarge:

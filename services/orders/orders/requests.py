@@ -21,7 +21,9 @@ MAX_PAGE = 100
 Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Email = Annotated[
     str,
-    msgspec.Meta(pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[A-Za-z]{2,}$", max_length=254),
+    msgspec.Meta(
+        pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[A-Za-z]{2,}$", max_length=254
+    ),
 ]
 Currency = Literal["USD", "EUR", "GBP"]
 IdempotencyKey = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,255}$")]
@@ -166,7 +168,9 @@ def _list_faults(value: list[Any], type_: Any, bare: types.GenericAlias, path: s
         return [Fault(path, str(error))]  # too many to look at, or none
     item = typing.get_args(bare)[0]
     found = [
-        fault for index, each in enumerate(value) for fault in faults(each, item, f"{path}[{index}]")
+        fault
+        for index, each in enumerate(value)
+        for fault in faults(each, item, f"{path}[{index}]")
     ]
     return found or _repeated(value, path)
 

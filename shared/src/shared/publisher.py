@@ -32,9 +32,7 @@ class FactPublisher:
         errors: dict[int, str] = {}
         blocked: set[str] = set()
         for batch in _batches(rows, errors, blocked):
-            entries = [
-                _entry(row, text) for row, text in batch if row.subject not in blocked
-            ]
+            entries = [_entry(row, text) for row, text in batch if row.subject not in blocked]
             failed = self._publish(entries) if entries else {}
             for row, _ in batch:
                 if str(row.seq) in failed:

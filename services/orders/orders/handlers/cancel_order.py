@@ -22,7 +22,10 @@ def handler(event: Any) -> http.Answer:
         raise http.NotFound
     if isinstance(answer, Final):
         return http.problem(
-            409, "Too late", f"The order is {answer.status.value}.", status_of_order=answer.status.value
+            409,
+            "Too late",
+            f"The order is {answer.status.value}.",
+            status_of_order=answer.status.value,
         )
     with correlated(log, str(order_id)):
         log.info("cancel_requested")

@@ -26,6 +26,4 @@ def handler(event: Any) -> http.Answer:
         for product in page
     ]
     more = len(found) > wanted.limit
-    return http.json(
-        200, {"products": products, "next_cursor": page[-1].sku if more else None}
-    )
+    return http.json(200, {"products": products, "next_cursor": page[-1].sku if more else None})

@@ -21,7 +21,9 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 
 def handler(event: Any, context: Any) -> Any:
     """Store each product unless a newer version is known; report the failed messages alone."""
-    return process_partial_response(event, record_handler=store, processor=processor, context=context)
+    return process_partial_response(
+        event, record_handler=store, processor=processor, context=context
+    )
 
 
 def store(record: Any) -> None:
@@ -30,4 +32,6 @@ def store(record: Any) -> None:
     stored = catalogue.upsert(
         Product(listed.sku, listed.name, listed.unit_price, listed.currency, listed.version)
     )
-    log.info("product_stored" if stored else "product_stale", sku=listed.sku, version=listed.version)
+    log.info(
+        "product_stored" if stored else "product_stale", sku=listed.sku, version=listed.version
+    )
