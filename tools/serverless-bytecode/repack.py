@@ -8,7 +8,6 @@ The same input gives the same bytes, so that a deploy without a change changes n
 
 import compileall
 import fnmatch
-import os
 import py_compile
 import sys
 import tempfile
@@ -44,7 +43,7 @@ def repack(artifact: Path, drop: list[str]) -> None:
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 entry.external_attr = (0o755 if path.suffix == ".so" else 0o644) << 16
                 target.writestr(entry, path.read_bytes())
-        os.replace(fresh, artifact)
+        fresh.replace(artifact)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from shared.errors import TransientFault
 Answer = dict[str, Any]
 
 
-class NotFound(Exception):  # noqa: N818 - a client's mistake, not an error of ours
+class NotFound(Exception):
     """No such resource."""
 
 
-class TooLarge(Exception):  # noqa: N818 - a client's mistake, not an error of ours
+class TooLarge(Exception):
     """The body is over the limit."""
 
 

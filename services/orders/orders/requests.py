@@ -54,7 +54,7 @@ class Fault:
     message: str
 
 
-class InvalidRequest(Exception):  # noqa: N818 - a client's mistake, not an error of ours
+class InvalidRequest(Exception):
     """The request cannot be understood; carries every fault found."""
 
     def __init__(self, *faults: Fault) -> None:

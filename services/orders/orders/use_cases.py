@@ -64,8 +64,11 @@ class Placed:
 class Catalogue(Protocol):
     """Products and prices as inventory last published them."""
 
-    def find(self, skus: Sequence[str]) -> Mapping[str, Product]: ...
-    def upsert(self, product: Product) -> bool: ...
+    def find(self, skus: Sequence[str]) -> Mapping[str, Product]:
+        """Return those of `skus` that exist, by sku."""
+
+    def upsert(self, product: Product) -> bool:
+        """Store the product unless a newer version is known; say whether it was stored."""
 
 
 class OrderBook(Protocol):
@@ -73,29 +76,52 @@ class OrderBook(Protocol):
 
     def place(
         self, order: Order, saga_input: dict[str, Any], key: str | None, fingerprint: str
-    ) -> bool: ...
-    def placed_under(self, customer_id: str, key: str) -> tuple[Order, str]: ...
-    def get(self, order_id: UUID) -> Order | None: ...
-    def request_cancel(self, order_id: UUID) -> bool: ...
-    def confirm(self, order_id: UUID) -> Status: ...
-    def withdraw(self, order_id: UUID) -> Status: ...
-    def close(self, order_id: UUID, reason: str) -> Status: ...
-    def park(self, order_id: UUID, step: str, cause: str, task_token: str) -> Status: ...
+    ) -> bool:
+        """Commit the order with its outbox; False if the customer used the key before."""
+
+    def placed_under(self, customer_id: str, key: str) -> tuple[Order, str]:
+        """Return the order that a customer's idempotency key belongs to, and its fingerprint."""
+
+    def get(self, order_id: UUID) -> Order | None:
+        """Return the order, if there is one."""
+
+    def request_cancel(self, order_id: UUID) -> bool:
+        """Note the wish to cancel; False if the order is closed, or does not exist."""
+
+    def confirm(self, order_id: UUID) -> Status:
+        """Cross the pivot unless cancelled or withdrawn before; return the status reached."""
+
+    def withdraw(self, order_id: UUID) -> Status:
+        """Bar a confirmation that has not happened; return the status."""
+
+    def close(self, order_id: UUID, reason: str) -> Status:
+        """Give the order its last status, unless it has one; return it."""
+
+    def park(self, order_id: UUID, step: str, cause: str, task_token: str) -> Status:
+        """Note what is stuck and the token that resumes it; return the status."""
 
 
 class Saga(Protocol):
     """Starts the place-order saga; the name makes a second start the same start."""
 
-    def start(self, name: str, document: dict[str, Any]) -> None: ...
+    def start(self, name: str, document: dict[str, Any]) -> None:
+        """Start it once; raise TransientFault if it may not have started."""
 
 
 class Payments(Protocol):
     """The payments table: one row an order, however often a step runs."""
 
-    def open(self, order_id: UUID, amount: int, currency: str) -> str: ...
-    def settle(self, order_id: UUID, status: str, gateway_ref: str | None) -> bool: ...
-    def begin_refund(self, order_id: UUID) -> str: ...
-    def end_refund(self, order_id: UUID, *, captured: bool) -> None: ...
+    def open(self, order_id: UUID, amount: int, currency: str) -> str:
+        """Insert a pending payment unless there is one; return the payment's status."""
+
+    def settle(self, order_id: UUID, status: str, gateway_ref: str | None) -> bool:
+        """Write the gateway's answer; False if a refund has overtaken the charge."""
+
+    def begin_refund(self, order_id: UUID) -> str:
+        """Bar any later charge, leaving a tombstone if none was tried; return the status."""
+
+    def end_refund(self, order_id: UUID, *, captured: bool) -> None:
+        """Write that the charge was reversed, or that there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +133,16 @@ class ChargeResult:
 
 
 class PaymentGateway(Protocol):
-    """A card gateway. Both calls are idempotent by `key`, and raise TransientFault when the
-    outcome is unknown. `reverse` bars a later charge under the same key, and says whether money
-    had been captured.
+    """A card gateway.
+
+    Both calls are idempotent by `key`, and raise TransientFault when the outcome is unknown.
     """
 
-    def charge(self, key: str, *, amount: int, currency: str, token: str) -> ChargeResult: ...
-    def reverse(self, key: str) -> bool: ...
+    def charge(self, key: str, *, amount: int, currency: str, token: str) -> ChargeResult:
+        """Capture `amount` (minor units) once."""
+
+    def reverse(self, key: str) -> bool:
+        """Give back what was captured, and bar the key; True if money had been captured."""
 
 
 def place_order(
