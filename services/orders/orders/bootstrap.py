@@ -54,7 +54,8 @@ def catalogue() -> Any:
 
 def saga_history() -> Callable[[str], Sequence[Mapping[str, Any]]]:
     """Return `order id -> history events`."""
-    return _saga().history
+    history: Callable[[str], Sequence[Mapping[str, Any]]] = _saga().history
+    return history
 
 
 def charge_payment() -> Callable[..., use_cases.Outcome]:

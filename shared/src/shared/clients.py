@@ -18,4 +18,4 @@ _CONFIG = Config(
 
 def client(service: str) -> Any:
     """Return a client of `service` ("sns", "stepfunctions", …); call it in the init phase only."""
-    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+    return boto3.client(service, config=_CONFIG)

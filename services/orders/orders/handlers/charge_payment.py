@@ -19,5 +19,5 @@ def handler(command: Any, _context: Any) -> dict[str, str]:
             currency=command["currency"],
             token=command["payment_token"],
         )
-        log.info("payment_tried", **outcome)
+        log.info("payment_tried", extra=outcome)
         return outcome

@@ -14,5 +14,5 @@ def handler(command: Any, _context: Any) -> dict[str, str]:
     """Give the order its last status; the whole saga document is the command."""
     with correlated(log, command["order_id"]):
         outcome: dict[str, str] = close_order(UUID(command["order_id"]), command)
-        log.info("order_closed", **outcome)
+        log.info("order_closed", extra=outcome)
         return outcome

@@ -14,5 +14,5 @@ def handler(command: Any, _context: Any) -> dict[str, str]:
     """Confirm the order unless a cancellation came first."""
     with correlated(log, command["order_id"]):
         outcome: dict[str, str] = confirm_order(UUID(command["order_id"]))
-        log.info("order_confirmation", **outcome)
+        log.info("order_confirmation", extra=outcome)
         return outcome

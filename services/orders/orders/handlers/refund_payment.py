@@ -14,5 +14,5 @@ def handler(command: Any, _context: Any) -> dict[str, str]:
     """Give back what was captured, if anything was, and bar a late charge."""
     with correlated(log, command["order_id"]):
         outcome: dict[str, str] = refund_payment(UUID(command["order_id"]))
-        log.info("payment_refunded", **outcome)
+        log.info("payment_refunded", extra=outcome)
         return outcome

@@ -14,5 +14,5 @@ def handler(command: Any, _context: Any) -> dict[str, str]:
     """Bar a late confirmation, or find that it had happened."""
     with correlated(log, command["order_id"]):
         outcome: dict[str, str] = withdraw_confirmation(UUID(command["order_id"]))
-        log.info("confirmation_withdrawal", **outcome)
+        log.info("confirmation_withdrawal", extra=outcome)
         return outcome
