@@ -19,6 +19,13 @@ _REASONS = {
     "PAYMENT_FAILED": "The payment could not be completed.",
     "SHIPMENT_FAILED": "We could not prepare the shipment, because of a fault on our side.",
     "CONFIRM_FAILED": "We could not complete the order, because of a fault on our side.",
+    # Refusals of a step that came after its undo: nothing that a customer could have caused.
+    "RELEASED": "We could not set the goods aside, because of a fault on our side.",
+    "ALREADY_REFUNDED": "The payment could not be completed.",
+    "NOT_RESERVED": "We could not prepare the shipment, because of a fault on our side.",
+    "CANCELLED": "We could not prepare the shipment, because of a fault on our side.",
+    "CANCEL_REQUESTED": "The order was withdrawn before it was complete.",
+    "UNKNOWN": "We could not fulfil the order, because of a fault on our side.",
 }
 # A code that is newer than this table must not reach a customer as a code.
 _ANY_REASON = "We could not fulfil the order."

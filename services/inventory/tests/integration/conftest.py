@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 
 import pytest
 import sqlalchemy as sa
-from tests.support.postgres import database, url_of
 
 import inventory
+from tests.support.postgres import database, url_of
 
 MIGRATIONS = Path(inventory.__file__).parent / "migrations"
 

@@ -6,12 +6,12 @@ from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
-from tests.support.postgres import second
 
 from inventory.adapters.books import SqlBooks
 from inventory.adapters.tables import outbox, stock
 from inventory.domain import DeliveredProduct, Delivery, Listing
 from inventory.use_cases import receive_stock
+from tests.support.postgres import second
 
 MUG = Listing("Mug", 900, "EUR")
 

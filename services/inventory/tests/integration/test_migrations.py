@@ -7,11 +7,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from tests.support.postgres import database, second
 
 import inventory
 from inventory.adapters.tables import metadata
 from shared.migrations import migrate
+from tests.support.postgres import database, second
 
 MIGRATIONS = Path(inventory.__file__).parent / "migrations"
 

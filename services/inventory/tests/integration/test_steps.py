@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from tests.support.postgres import second
 
 from inventory.adapters.books import SqlBooks, SqlPage
 from inventory.adapters.tables import outbox, reservations, stock
@@ -28,6 +27,7 @@ from inventory.domain import (
 )
 from inventory.use_cases import Done, cancel_shipment, receive_stock, release, reserve, ship
 from shared.errors import TransientFault
+from tests.support.postgres import second
 
 MUG = Listing("Mug", 900, "EUR")
 REFUSED_FOR_STOCK = Outcome("refused", Reason.OUT_OF_STOCK)
