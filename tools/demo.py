@@ -182,6 +182,10 @@ class System:
         url = f"postgresql+psycopg://{role}@{self._settings.postgres}/{role}"
         return sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 5})
 
+    def check_up(self) -> None:
+        """Raise CannotRunError if the local cloud does not answer."""
+        self._fetch("GET", f"{self._settings.endpoint}/_localstack/health")
+
     def call(self, method: str, path: str, status: int, **options: Any) -> Any:
         """Call the API and return its JSON; raise CannotRunError for any status but `status`."""
         answer = self._fetch(method, self._settings.api + path, **options)
@@ -533,12 +537,13 @@ def draw_step(order: Order, step: Mapping[str, Any]) -> RenderableType:
     head.add_column(width=6, style="dim")
     head.add_column(width=2, style=colour)
     head.add_column(ratio=1, style=colour, no_wrap=True, overflow="ellipsis")
-    head.add_column(justify="right", width=7, style="dim" if ended else "cyan")
+    head.add_column(justify="right", width=7, style="dim")
     head.add_row(
         f"+{seconds(order.placed_at, step['started_at']):.1f}",
         glyph,
         step["step"],
-        f"{seconds(step['started_at'], ended):.2f} s",
+        # No running clock: what is seen is a little late, and the number would jump back.
+        f"{seconds(step['started_at'], ended):.2f} s" if ended else "",
     )
     notes = []
     if step["outcome"] == "refused":
@@ -746,6 +751,7 @@ def show_next(console: Console, settings: Settings, orders: Sequence[Order]) -> 
 def run(console: Console, settings: Settings) -> bool:
     """Tell the whole story; True if everything is as it should be."""
     system = System(settings)
+    system.check_up()
     section(console, "Products [dim]GET /products, after a delivery to inventory[/]")
     received = fill_shelf(system)
     products = catalogue(system)
