@@ -261,7 +261,7 @@ class System:
         stock = self._query(
             self._inventory,
             """SELECT sku, received, available, reserved, shipped FROM stock
-               WHERE sku = ANY(:skus)""",
+               WHERE sku = ANY(:skus) ORDER BY sku""",
             skus=[product.sku for product in PRODUCTS],
         )
         return Books(
@@ -506,16 +506,21 @@ def check_money(
 # ── the screen ──────────────────────────────────────────────────────────────────────────────────
 
 
-def money(amount: int) -> str:
+def decimal(amount: int) -> str:
     """Return minor units as people write them."""
-    return f"{'-' if amount < 0 else ''}{abs(amount) // 100:,}.{abs(amount) % 100:02} {CURRENCY}"
+    return f"{'-' if amount < 0 else ''}{abs(amount) // 100:,}.{abs(amount) % 100:02}"
 
 
-def seconds(start: Any, end: Any) -> float:
-    """Return the time between two moments, each ISO text, a datetime, or None for now."""
+def money(amount: int) -> str:
+    """Return minor units as people write them, with the currency."""
+    return f"{decimal(amount)} {CURRENCY}"
+
+
+def seconds(start: datetime | str | None, end: datetime | str) -> float:
+    """Return the time between two moments, in seconds; a start that is unknown is the end."""
     first, last = (
         value if isinstance(value, datetime) else datetime.fromisoformat(value)
-        for value in (start or datetime.now(UTC), end or datetime.now(UTC))
+        for value in (start or end, end)
     )
     return max(0.0, (last - first).total_seconds())
 
@@ -629,16 +634,17 @@ def show_products(
 ) -> None:
     """Print the catalogue, the demo's products first."""
     ours = {product.sku for product in PRODUCTS}
-    table = sheet("sku", "name", "price", "just received", "on the shelf",
-                  numbers=("price", "just received", "on the shelf"))  # fmt: skip
+    wide = console.width >= WIDE
+    numbers = ("price", "received", "on the shelf")
+    table = sheet("sku", *(["name"] if wide else []), *numbers, numbers=numbers)
     first = sorted(products, key=lambda product: (product["sku"] not in ours, product["sku"]))
     for product in first[:MAX_LISTED]:
         sku = product["sku"]
-        price = f"{product['unit_price'] // 100:,}.{product['unit_price'] % 100:02}"
         table.add_row(
-            sku,
-            product["name"],
-            f"{price} {product['currency']}",
+            # Others' products may have brackets in their names: no markup in this.
+            Text(sku, no_wrap=True),
+            *([Text(product["name"])] if wide else []),
+            f"{decimal(product['unit_price'])} {product['currency']}",
             f"+{received[sku]}" if sku in received else "",
             str(now.stock[sku]["available"]) if sku in now.stock else "",
             style="" if sku in ours else "dim",
@@ -652,13 +658,14 @@ def show_mails(
     console: Console, orders: Sequence[Order], mails: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> None:
     """Print the orders' mails; of each, the reason or the total: its second paragraph's end."""
-    table = sheet("order", "to", "subject", "says", numbers=("order",))
+    wide = console.width >= WIDE
+    table = sheet("order", *(["to"] if wide else []), "subject", "says", numbers=("order",))
     for number, order in enumerate(orders, 1):
         for mail in mails[order.id]:
             paragraphs = mail["Body"]["text_part"].split("\n\n")
             table.add_row(
                 str(number),
-                ", ".join(mail["Destination"]["ToAddresses"]),
+                *([", ".join(mail["Destination"]["ToAddresses"])] if wide else []),
                 Text(f"…{order.id[-6:]}: {kind(mail)}", no_wrap=True),
                 paragraphs[min(1, len(paragraphs) - 1)].strip().splitlines()[-1],
             )
@@ -681,16 +688,14 @@ def show_books(
         table.add_row(sku, *(moved(was[name], now[name]) for name in bins), verdict(check))
     console.print(table)
     sums = ("before", "after", "change", "should be")
-    table = sheet("money at the gateway", *sums, "", numbers=sums)
+    table = sheet(f"{CURRENCY} at the gateway", *sums, "", numbers=sums)
     for name, was_amount, amount in (
         ("captured", before.captured, after.captured),
         ("reversed", before.reversed, after.reversed),
     ):
-        table.add_row(name, money(was_amount), money(amount), money(amount - was_amount), "", "")
-    table.add_row(
-        "kept", money(before.kept), money(after.kept), money(kept.actual), money(kept.expected),
-        verdict(kept), style="bold",
-    )  # fmt: skip
+        table.add_row(name, *map(decimal, (was_amount, amount, amount - was_amount)), "", "")
+    amounts = map(decimal, (before.kept, after.kept, kept.actual, kept.expected))
+    table.add_row("kept", *amounts, verdict(kept), style="bold")
     console.print(table)
 
 
