@@ -9,13 +9,16 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-_CONFIG = Config(
-    connect_timeout=2,
-    read_timeout=10,
-    retries={"mode": "standard", "max_attempts": 3},
-)
 
+def client(service: str, *, read_timeout: float = 10, attempts: int = 4) -> Any:
+    """Return a client of `service` ("sns", "stepfunctions", …); call it in the init phase only.
 
-def client(service: str) -> Any:
-    """Return a client of `service` ("sns", "stepfunctions", …); call it in the init phase only."""
-    return boto3.client(service, config=_CONFIG)
+    A call gives up after `attempts` times `read_timeout` seconds. Where going on without an
+    answer is possible, both should be small enough that the function lives to do so.
+    """
+    config = Config(
+        connect_timeout=2,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+    )
+    return boto3.client(service, config=config)
