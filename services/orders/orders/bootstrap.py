@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from aws_lambda_powertools import Logger
+
 from orders import use_cases
 from shared.config import setting
 from shared.database import engine
 
 RELAY_AGE = timedelta(seconds=10)
 """Younger rows belong to the function that wrote them, which is about to flush them."""
+
+# The order, or the step, is committed when these calls are made, and the relay makes them again:
+# give up while there is time left to answer.
+_IMPATIENT: Mapping[str, Any] = {"read_timeout": 2, "attempts": 2}
 
 
 def place_order() -> Callable[[use_cases.PlaceOrder], Any]:
@@ -32,7 +38,7 @@ def place_order() -> Callable[[use_cases.PlaceOrder], Any]:
         use_cases.place_order,
         catalogue=SqlCatalogue(database),
         orders=SqlOrderBook(database),
-        saga=_saga(),
+        saga=_saga(**_IMPATIENT),
         new_id=uuid7,
         now=lambda: datetime.now(UTC),
     )
@@ -54,35 +60,37 @@ def catalogue() -> Any:
 
 def saga_history() -> Callable[[str], Sequence[Mapping[str, Any]]]:
     """Return `order id -> history events`."""
-    history: Callable[[str], Sequence[Mapping[str, Any]]] = _saga().history
+    history: Callable[[str], Sequence[Mapping[str, Any]]] = _saga(**_IMPATIENT).history
     return history
 
 
-def charge_payment() -> Callable[..., use_cases.Outcome]:
+def charge_payment(log: Logger) -> Callable[..., use_cases.Outcome]:
     """Return `(order_id, amount, currency, token) -> outcome`."""
-    return _payment_step(use_cases.charge_payment)
+    return _payment_step(use_cases.charge_payment, log)
 
 
-def refund_payment() -> Callable[..., use_cases.Outcome]:
+def refund_payment(log: Logger) -> Callable[..., use_cases.Outcome]:
     """Return `order_id -> outcome`."""
-    return _payment_step(use_cases.refund_payment)
+    return _payment_step(use_cases.refund_payment, log)
 
 
-def _payment_step(use_case: Callable[..., use_cases.Outcome]) -> Callable[..., use_cases.Outcome]:
+def _payment_step(
+    use_case: Callable[..., use_cases.Outcome], log: Logger
+) -> Callable[..., use_cases.Outcome]:
     from orders.adapters.payments import SqlPayments
     from orders.adapters.sandbox_gateway import SandboxGateway
 
     database = engine(setting("DATABASE_URL"))
     step = partial(use_case, payments=SqlPayments(database), gateway=SandboxGateway(database))
-    return _announced(step, database)
+    return _announced(step, database, log)
 
 
-def order_step(use_case: Callable[..., Any]) -> Callable[..., Any]:
+def order_step(use_case: Callable[..., Any], log: Logger) -> Callable[..., Any]:
     """Return the saga step `use_case` on the order book, its facts announced after the commit."""
     from orders.adapters.order_book import SqlOrderBook
 
     database = engine(setting("DATABASE_URL"))
-    return _announced(partial(use_case, orders=SqlOrderBook(database)), database)
+    return _announced(partial(use_case, orders=SqlOrderBook(database)), database, log)
 
 
 def relay_outbox() -> Callable[[], int]:
@@ -103,39 +111,33 @@ def migrate() -> Callable[[], str]:
     return partial(upgrade, engine(setting("DATABASE_URL")), scripts)
 
 
-def _saga() -> Any:
+def _saga(**patience: Any) -> Any:
     from orders.adapters.saga import StepFunctionsSaga
     from shared.clients import client
 
-    return StepFunctionsSaga(client("stepfunctions"), setting("PLACE_ORDER_SAGA_ARN"))
+    return StepFunctionsSaga(client("stepfunctions", **patience), setting("PLACE_ORDER_SAGA_ARN"))
 
 
-def _publisher() -> Any:
+def _publisher(**patience: Any) -> Any:
     from shared.clients import client
     from shared.publisher import FactPublisher
 
-    return FactPublisher(client("sns"), setting("EVENTS_TOPIC_ARN"))
+    return FactPublisher(client("sns", **patience), setting("EVENTS_TOPIC_ARN"))
 
 
-def _announced(step: Callable[..., Any], database: Any) -> Callable[..., Any]:
-    """Return `step`, followed by a flush of its order's outbox.
-
-    That a step runs proves that the saga has started, so the flush takes the start off the
-    relay's list too. What is not accepted stays for the relay: a step that has committed never
-    fails for want of an announcement.
-    """
-    from orders.adapters.order_book import SAGA
+def _announced(step: Callable[..., Any], database: Any, log: Logger) -> Callable[..., Any]:
+    """Return `step`, followed by the publication of what it wrote to the outbox."""
+    from orders.adapters.announcements import OutboxAnnouncements, facts_only
     from orders.adapters.tables import outbox
-    from shared.outbox import EVENTS, Outbox
+    from shared.outbox import Outbox
 
-    publish = _publisher()
-    waiting = Outbox(
-        database, outbox, lambda rows: publish([row for row in rows if row.destination == EVENTS])
+    announcements = OutboxAnnouncements(
+        Outbox(database, outbox, facts_only(_publisher(**_IMPATIENT))), log
     )
 
     def announced(order_id: UUID, *args: Any, **kwargs: Any) -> Any:
         outcome = step(order_id, *args, **kwargs)
-        waiting.flush(str(order_id), (EVENTS, SAGA))
+        announcements.flush(order_id)
         return outcome
 
     return announced

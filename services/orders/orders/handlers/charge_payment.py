@@ -7,7 +7,7 @@ from orders import bootstrap
 from shared.observability import correlated, logger
 
 log = logger()
-charge_payment = bootstrap.charge_payment()
+charge_payment = bootstrap.charge_payment(log)
 
 
 def handler(command: Any, _context: Any) -> dict[str, str]:

@@ -7,7 +7,7 @@ from orders import bootstrap, use_cases
 from shared.observability import correlated, logger
 
 log = logger()
-close_order = bootstrap.order_step(use_cases.close_order)
+close_order = bootstrap.order_step(use_cases.close_order, log)
 
 
 def handler(command: Any, _context: Any) -> dict[str, str]:

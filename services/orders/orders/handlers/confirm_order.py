@@ -7,7 +7,7 @@ from orders import bootstrap, use_cases
 from shared.observability import correlated, logger
 
 log = logger()
-confirm_order = bootstrap.order_step(use_cases.confirm_order)
+confirm_order = bootstrap.order_step(use_cases.confirm_order, log)
 
 
 def handler(command: Any, _context: Any) -> dict[str, str]:

@@ -8,7 +8,7 @@ from shared.observability import correlated, count, logger, metrics
 
 log = logger()
 meter = metrics()
-park_order = bootstrap.order_step(use_cases.park_order)
+park_order = bootstrap.order_step(use_cases.park_order, log)
 
 
 @meter.log_metrics

@@ -7,7 +7,7 @@ from orders import bootstrap
 from shared.observability import correlated, logger
 
 log = logger()
-refund_payment = bootstrap.refund_payment()
+refund_payment = bootstrap.refund_payment(log)
 
 
 def handler(command: Any, _context: Any) -> dict[str, str]:

@@ -7,7 +7,7 @@ from orders import bootstrap, use_cases
 from shared.observability import correlated, logger
 
 log = logger()
-withdraw_confirmation = bootstrap.order_step(use_cases.withdraw_confirmation)
+withdraw_confirmation = bootstrap.order_step(use_cases.withdraw_confirmation, log)
 
 
 def handler(command: Any, _context: Any) -> dict[str, str]:
