@@ -1,7 +1,6 @@
 """API Gateway's proxy events, and answers: JSON, or RFC 9457 problem details."""
 
 import base64
-import binascii
 import functools
 import uuid
 from collections.abc import Callable, Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 import msgspec
 from aws_lambda_powertools import Logger
+from sqlalchemy.exc import OperationalError
 
 from orders.domain import Order
 from orders.requests import MAX_BODY_BYTES, Fault, InvalidRequest
@@ -67,7 +67,7 @@ def endpoint(log: Logger) -> Callable[[Callable[[Any], Answer]], Callable[[Any, 
                 return problem(413, "Too large", f"A body may hold {MAX_BODY_BYTES} bytes.")
             except NotFound:
                 return problem(404, "Not found", "There is nothing under this address.")
-            except TransientFault as fault:
+            except (TransientFault, OperationalError) as fault:
                 log.warning("request_failed", exc_info=fault)
                 return problem(503, "Unavailable", "Try again: the same request is safe twice.")
             except Exception:
@@ -95,7 +95,7 @@ def body(event: Any) -> bytes:
     if event.get("isBase64Encoded"):
         try:
             content = base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise InvalidRequest(Fault("body", "is not base64")) from error
     else:
         content = text.encode("utf-8", "surrogatepass")

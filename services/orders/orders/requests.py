@@ -17,16 +17,17 @@ MAX_QUANTITY = 999
 MAX_BODY_BYTES = 64 * 1024
 MAX_PAGE = 100
 
-# No control characters anywhere: Postgres has no room for NUL, and nobody is called that.
-Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+# No control characters anywhere: Postgres has no room for NUL, and nobody is called that. (`$`
+# would let a newline through at the end.)
+Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 Email = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[A-Za-z]{2,}$", max_length=254
+        pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\.[A-Za-z]{2,}\Z", max_length=254
     ),
 ]
 Currency = Literal["USD", "EUR", "GBP"]
-IdempotencyKey = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,255}$")]
+IdempotencyKey = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,255}\Z")]
 
 
 class LineBody(msgspec.Struct, frozen=True):
