@@ -16,6 +16,13 @@ _FAILED = {
     "LambdaFunctionScheduleFailed",
     "LambdaFunctionStartFailed",
 }
+_ENDED = {
+    "TaskStateExited",
+    "ExecutionSucceeded",
+    "ExecutionFailed",
+    "ExecutionAborted",
+    "ExecutionTimedOut",
+}
 _UNDO = {
     "Withdraw Confirmation",
     "Cancel Shipment",
@@ -48,7 +55,7 @@ def steps(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             found[-1].update(_outcome(event))
         elif kind in _FAILED:
             _end_attempt(found[-1], event, _details(event).get("error") or "States.Timeout")
-        elif kind in {"TaskStateExited", "ExecutionSucceeded", "ExecutionFailed"}:
+        elif kind in _ENDED:
             found[-1]["ended_at"] = found[-1]["ended_at"] or event["timestamp"]
     return found
 
@@ -68,8 +75,11 @@ def _entered(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _end_attempt(step: dict[str, Any], event: Mapping[str, Any], error: str | None) -> None:
-    if step["attempts"]:
-        step["attempts"][-1].update(ended_at=event["timestamp"], error=error)
+    attempts = step["attempts"]
+    if not attempts or attempts[-1]["ended_at"]:
+        # It failed before it was scheduled: its parameters could not be made.
+        attempts.append({"started_at": event["timestamp"]})
+    attempts[-1].update(ended_at=event["timestamp"], error=error)
 
 
 def _details(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -81,6 +91,8 @@ def _outcome(event: Mapping[str, Any]) -> dict[str, Any]:
         output = json.loads(_details(event).get("output") or "null")
     except ValueError:
         return {}
+    if isinstance(output, dict) and "Payload" in output:
+        output = output["Payload"]  # how the lambda:invoke integration wraps an answer
     if not isinstance(output, dict):
         return {}
     return {"outcome": output.get("outcome"), "reason": output.get("reason")}
