@@ -21,12 +21,17 @@ class Status(StrEnum):
 # The database holds the same table and refuses everything else (migration 0001).
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.PLACED: frozenset({Status.CONFIRMED, Status.REJECTED, Status.CANCELLED, Status.PARKED}),
-    # An order may be parked because nobody knew that it had been confirmed.
-    Status.PARKED: frozenset({Status.CONFIRMED, Status.REJECTED, Status.CANCELLED}),
+    # Only undone orders park, and a parked one cannot be confirmed any more. (One that was
+    # confirmed without the saga knowing stays CONFIRMED while it waits for an operator.)
+    Status.PARKED: frozenset({Status.REJECTED, Status.CANCELLED}),
     Status.CONFIRMED: frozenset(),
     Status.REJECTED: frozenset(),
     Status.CANCELLED: frozenset(),
 }
+
+
+# Fifty lines of 999 pieces stay below 2**53: a total that every JSON reader on its way can hold.
+MAX_UNIT_PRICE = 10**11
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,19 @@ class Product:
     unit_price: int
     currency: str
     version: int
+
+    def __post_init__(self) -> None:
+        """Refuse what no order could be priced with."""
+        if not 0 <= self.unit_price <= MAX_UNIT_PRICE:
+            raise ValueError(f"{self.sku}: unit price {self.unit_price}")
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedSaga:
+    """A saga that waits for an operator: the undo that failed, and the token to go on with."""
+
+    step: str
+    task_token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +163,7 @@ def reason_of(saga: Mapping[str, Any]) -> str:
         result = saga.get(step)
         if result is None:
             continue
-        if "Error" in result:
+        if not isinstance(result, Mapping) or "Error" in result:
             return unknown
         if result.get("outcome") == "refused":
             return str(result.get("reason", unknown))

@@ -17,6 +17,7 @@ from orders.domain import (
     Line,
     NotInCatalogue,
     Order,
+    ParkedSaga,
     Product,
     Status,
     WantedLine,
@@ -27,6 +28,8 @@ from orders.domain import (
 from shared.errors import TransientFault
 
 Outcome = dict[str, str]
+
+RELAY_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,10 @@ class PlaceOrder:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The order that answers a request; `replayed` if an earlier request had placed it."""
+    """The order that answers a request; `replayed` if an earlier request had placed it.
+
+    `saga_started` is about this request: a replay starts nothing.
+    """
 
     order: Order
     replayed: bool
@@ -79,8 +85,8 @@ class OrderBook(Protocol):
     ) -> bool:
         """Commit the order with its outbox; False if the customer used the key before."""
 
-    def placed_under(self, customer_id: str, key: str) -> tuple[Order, str]:
-        """Return the order that a customer's idempotency key belongs to, and its fingerprint."""
+    def placed_under(self, customer_id: str, key: str) -> tuple[Order, str] | None:
+        """Return the order that holds a customer's idempotency key, and its fingerprint."""
 
     def get(self, order_id: UUID) -> Order | None:
         """Return the order, if there is one."""
@@ -99,6 +105,26 @@ class OrderBook(Protocol):
 
     def park(self, order_id: UUID, step: str, cause: str, task_token: str) -> Status:
         """Note what is stuck and the token that resumes it; return the status."""
+
+
+class ParkingLot(Protocol):
+    """Which orders wait for an operator."""
+
+    def status(self, order_id: UUID) -> Status | None:
+        """Return the order's status, if there is such an order."""
+
+    def parked(self, order_id: UUID) -> ParkedSaga | None:
+        """Return what waits, if anything does, whatever the order's status."""
+
+    def unpark(self, order_id: UUID, task_token: str) -> None:
+        """Forget a token that was handed back; a newer one stays."""
+
+
+class Resumable(Protocol):
+    """Sagas that wait for an operator."""
+
+    def resume(self, task_token: str) -> bool:
+        """Hand the token back; False if nothing waits for it any more."""
 
 
 class Saga(Protocol):
@@ -159,7 +185,8 @@ def place_order(
         request.lines, request.currency, catalogue.find([line.sku for line in request.lines])
     )
     if isinstance(lines, NotInCatalogue):
-        return lines
+        # The catalogue may have changed since: a repeated request gets its first answer still.
+        return _first_answer(request, orders) or lines
     order = Order(
         id=new_id(),
         customer_id=request.customer_id,
@@ -172,20 +199,28 @@ def place_order(
         placed_at=now(),
     )
     document = _saga_document(order, request.payment_token)
-    fingerprint = request.fingerprint()
-    key = request.idempotency_key
-    if not orders.place(order, document, key, fingerprint):
-        assert key is not None  # noqa: S101 - without a key nothing can collide
-        first, first_fingerprint = orders.placed_under(request.customer_id, key)
-        if first_fingerprint != fingerprint:
-            return KeyReused()
-        return Placed(first, replayed=True, saga_started=True)
+    if not orders.place(order, document, request.idempotency_key, request.fingerprint()):
+        first = _first_answer(request, orders)
+        assert first is not None  # noqa: S101 - orders are never deleted
+        return first
     try:
         saga.start(str(order.id), document)
     except TransientFault:
         # The order is committed and the start stands in the outbox: the customer has an order.
         return Placed(order, replayed=False, saga_started=False)
     return Placed(order, replayed=False, saga_started=True)
+
+
+def _first_answer(request: PlaceOrder, orders: OrderBook) -> Placed | KeyReused | None:
+    if request.idempotency_key is None:
+        return None
+    held = orders.placed_under(request.customer_id, request.idempotency_key)
+    if held is None:
+        return None
+    order, fingerprint = held
+    if fingerprint != request.fingerprint():
+        return KeyReused()
+    return Placed(order, replayed=True, saga_started=False)
 
 
 def _saga_document(order: Order, payment_token: str) -> dict[str, Any]:
@@ -269,6 +304,40 @@ def park_order(
     """Note which undo failed and why, and keep the token that resumes it."""
     cause = f"{fault.get('Error', 'Unknown')}: {fault.get('Cause', '')}"[:1000]
     return orders.park(order_id, step, cause, task_token)
+
+
+def resume_order(order_id: UUID, *, orders: ParkingLot, sagas: Resumable) -> Outcome:
+    """Let a parked saga go on from the undo that failed; safe twice, and says what it found.
+
+    `not_waiting`: nothing waits for the token any more, because it was handed back before or has
+    timed out (the saga then parks again, with a new one).
+    """
+    status = orders.status(order_id)
+    if status is None:
+        return {"outcome": "unknown_order"}
+    parked = orders.parked(order_id)
+    if parked is None:
+        return {"outcome": "not_parked", "status": status.value}
+    resumed = sagas.resume(parked.task_token)
+    if resumed:
+        orders.unpark(order_id, parked.task_token)
+    outcome = "resumed" if resumed else "not_waiting"
+    return {"outcome": outcome, "step": parked.step, "status": status.value}
+
+
+def relay_all(relay: Callable[[int], int], *, clock: Callable[[], float], seconds: float) -> int:
+    """Relay in batches until nothing is left, something fails, or time is up; return how many.
+
+    Small batches: each is a transaction held open while others answer, and what it delivered
+    counts only once it has committed.
+    """
+    relayed, start = 0, clock()
+    while clock() - start < seconds:
+        delivered = relay(RELAY_BATCH)
+        relayed += delivered
+        if delivered < RELAY_BATCH:
+            break
+    return relayed
 
 
 def priced(lines: Sequence[Mapping[str, Any]]) -> tuple[Line, ...]:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from orders.adapters.tables import orders, outbox, parked_orders
-from orders.domain import Line, Order, Status
+from orders.domain import Line, Order, ParkedSaga, Status
 from shared.contracts.orders import (
     OrderCancelled,
     OrderConfirmed,
@@ -93,15 +93,15 @@ class SqlOrderBook:
         with self._single.connect() as connection:
             return connection.scalar(sa.select(placed.c.id).add_cte(queued)) is not None
 
-    def placed_under(self, customer_id: str, key: str) -> tuple[Order, str]:
+    def placed_under(self, customer_id: str, key: str) -> tuple[Order, str] | None:
         """Return the order that holds this idempotency key, and its request's fingerprint."""
         with self._single.connect() as connection:
             row = connection.execute(
                 sa.select(*_COLUMNS, orders.c.request_hash).where(
                     orders.c.customer_id == customer_id, orders.c.idempotency_key == key
                 )
-            ).one()
-        return _order(row), row.request_hash
+            ).one_or_none()
+        return (_order(row), row.request_hash) if row else None
 
     def get(self, order_id: UUID) -> Order | None:
         """Return the order, or None."""
@@ -209,6 +209,31 @@ class SqlOrderBook:
                     sa.insert(outbox), fact_row(fact, source=SOURCE, subject=str(order.id))
                 )
         return self._status(order_id)
+
+    def status(self, order_id: UUID) -> Status | None:
+        """Return the order's status, if there is such an order."""
+        with self._single.connect() as connection:
+            found = connection.scalar(sa.select(orders.c.status).where(orders.c.id == order_id))
+        return Status(found) if found else None
+
+    def parked(self, order_id: UUID) -> ParkedSaga | None:
+        """Return what waits for an operator, whatever the order's status."""
+        with self._single.connect() as connection:
+            row = connection.execute(
+                sa.select(parked_orders.c.step, parked_orders.c.task_token).where(
+                    parked_orders.c.order_id == order_id
+                )
+            ).one_or_none()
+        return ParkedSaga(*row) if row else None
+
+    def unpark(self, order_id: UUID, task_token: str) -> None:
+        """Forget a token that was handed back; a newer one stays."""
+        with self._single.connect() as connection:
+            connection.execute(
+                sa.delete(parked_orders).where(
+                    parked_orders.c.order_id == order_id, parked_orders.c.task_token == task_token
+                )
+            )
 
     def _change(
         self, order_id: UUID, values: Mapping[str, Any], *where: sa.ColumnElement[bool]

@@ -42,7 +42,7 @@ CREATE TABLE order_transitions (
 );
 INSERT INTO order_transitions VALUES
     ('PLACED', 'CONFIRMED'), ('PLACED', 'REJECTED'), ('PLACED', 'CANCELLED'), ('PLACED', 'PARKED'),
-    ('PARKED', 'CONFIRMED'), ('PARKED', 'REJECTED'), ('PARKED', 'CANCELLED');
+    ('PARKED', 'REJECTED'), ('PARKED', 'CANCELLED');
 
 CREATE FUNCTION refuse_unlisted_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
