@@ -28,25 +28,25 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 .local/stamps/uv: tools/check_versions.sh
 	@tools/check_versions.sh
 	@mkdir -p .local/stamps
-	@echo "python: creating .venv"
+	@echo "python: creating .venv" >&2
 	@"$$(tools/check_versions.sh python)" -m venv --clear .venv
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
 .local/stamps/dev: .local/stamps/uv pyproject.toml constraints.txt shared/pyproject.toml
-	@echo "python: installing the developers' tools"
+	@echo "python: installing the developers' tools" >&2
 	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[postgres]'
 	@touch $@
 
 .local/stamps/cloud: .local/stamps/uv localcloud/requirements.lock localcloud/pyproject.toml
-	@echo "python: installing the local cloud (LocalStack and Postgres)"
+	@echo "python: installing the local cloud (LocalStack and Postgres)" >&2
 	@$(UV) venv --quiet --allow-existing --python .venv/bin/python .local/venvs/cloud
 	@$(UV) pip install --quiet --compile-bytecode --python .local/venvs/cloud -r localcloud/requirements.lock
 	@$(UV) pip install --quiet --python .local/venvs/cloud --no-deps -e localcloud
 	@touch $@
 
 .local/stamps/runtime: .local/stamps/uv localcloud/runtime.lock
-	@echo "python: installing what Lambda's runtime holds"
+	@echo "python: installing what Lambda's runtime holds" >&2
 	@$(UV) venv --quiet --allow-existing --python .venv/bin/python .local/venvs/runtime
 	@$(UV) pip install --quiet --compile-bytecode --python .local/venvs/runtime -r localcloud/runtime.lock
 	@touch $@
@@ -54,7 +54,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 .local/stamps/node: package.json package-lock.json $(wildcard tools/*/package.json)
 	@tools/check_versions.sh
 	@mkdir -p .local/stamps
-	@echo "node: installing the Serverless Framework"
+	@echo "node: installing the Serverless Framework" >&2
 	@npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 

@@ -222,7 +222,8 @@ def _undo_order(states: Mapping[str, State]) -> Iterator[str]:
             continue  # looked at with the outcomes
         if states[name]["Next"] != following:
             yield f"{name}: {states[name]['Next']} follows, not {following}: newest first"
-        if states[name].get("ResultPath", "$") is not None:
+        # Null would say "drop it", but CloudFormation drops nulls, and the default overwrites.
+        if states[name].get("ResultPath") in (None, "$"):
             yield f"{name}: its result overwrites what the steps left behind"
     for end in (END_WELL, END_UNDONE):
         if states[end]["Type"] != "Succeed":
