@@ -26,7 +26,7 @@ def main() -> None:
     settings = Settings(
         state=folder, port=port, postgres_port=port, runtime_python=Path(sys.executable)
     )
-    server = postgres.launch(settings)
+    server = postgres.launch(settings, log=settings.log("postgres"))
     try:
         postgres.wait(settings, server)
         print("ready", flush=True)

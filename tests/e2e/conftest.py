@@ -1,0 +1,78 @@
+"""What the end-to-end tests stand on: a cloud that runs, and at the very end its books.
+
+make up deploy
+.venv/bin/python -m pytest -n 4 --dist worksteal tests/e2e
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cloud import Cloud
+from tests.support.conservation import Books, books
+from tests.support.polling import eventually
+from tests.support.shop import Customer, Shop
+
+_BOOKS = pytest.StashKey[str]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say so once and stop, if there is no cloud."""
+    fault = Cloud.from_environment().fault()
+    if fault and not _in_worker(session) and not session.config.option.collectonly:
+        pytest.exit(fault, returncode=1)
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Cloud:
+    found = Cloud.from_environment()
+    fault = found.fault()
+    if fault:
+        pytest.fail(fault, pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def shop(cloud: Cloud) -> Iterator[Shop]:
+    client = Shop(cloud)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def customer() -> Customer:
+    return Customer()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Check stock and money once all tests have ended, in whichever process they ran.
+
+    It is no test, because a test cannot know that it is the last one.
+    """
+    if _in_worker(session) or session.config.option.collectonly or not session.testscollected:
+        return
+    cloud = Cloud.from_environment()
+    seen: list[Books] = []
+
+    def balanced() -> bool:
+        seen.append(books(cloud))
+        return not seen[-1].faults
+
+    try:
+        # Tests leave orders behind that nobody waits for; their sagas end on their own.
+        eventually(balanced, "stock and money are conserved", within=90, every=1)
+    except AssertionError:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    session.config.stash[_BOOKS] = str(seen[-1])
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if _BOOKS in config.stash:
+        terminalreporter.section("stock and money")
+        terminalreporter.write_line(config.stash[_BOOKS])
+
+
+def _in_worker(session: pytest.Session) -> bool:
+    return hasattr(session.config, "workerinput")

@@ -1,0 +1,69 @@
+"""Cancelling: before the pivot it wins and undoes everything, after it the order stands."""
+
+from tests.support.cloud import Cloud
+from tests.support.polling import eventually
+from tests.support.shop import Customer, Shop, problem
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+def test_a_cancellation_before_the_pivot_wins(cloud: Cloud, shop: Shop, customer: Customer) -> None:
+    # A charge that fails keeps the saga before its pivot for as long as it is retried. (The whole
+    # undo, from the pivot back, is in test_left_behind.py.)
+    problem(shop.cancel(NOBODY), 404)  # and now the function is warm
+    sku = shop.stock(2)
+    order_id = shop.place({sku: 2}, customer=customer, token="tok_timeout")
+
+    answer = shop.cancel(order_id)
+
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["status"] == "PLACED"
+    order = shop.closed(order_id)
+    assert (order["status"], order["reason"]) == ("CANCELLED", "CUSTOMER_REQUEST")
+    eventually(lambda: "cancelled" in shop.mails(customer, 1), "the cancellation is mailed")
+    assert "as you asked" in cloud.mails(customer.email)[-1]["Body"]["text_part"]
+    shop.can_buy_exactly(sku, 2)
+
+
+def test_the_answer_to_a_cancellation_is_kept_whoever_wins_the_race(shop: Shop) -> None:
+    sku = shop.stock(1)
+    order_id = shop.place({sku: 1})
+
+    answer = shop.cancel(order_id)
+
+    status = shop.closed(order_id)["status"]
+    assert (answer.status_code, status) in {(202, "CANCELLED"), (409, "CONFIRMED")}
+    shop.can_buy_exactly(sku, 1 if status == "CANCELLED" else 0)
+
+
+def test_a_cancellation_after_the_pivot_is_refused(shop: Shop) -> None:
+    order_id = shop.buy({shop.stock(1): 1})["order_id"]
+
+    assert problem(shop.cancel(order_id), 409)["status_of_order"] == "CONFIRMED"
+    assert shop.order(order_id)["status"] == "CONFIRMED"
+
+
+def test_an_order_that_was_rejected_cannot_be_cancelled(shop: Shop) -> None:
+    order_id = shop.buy({shop.stock(1): 2})["order_id"]
+
+    assert problem(shop.cancel(order_id), 409)["status_of_order"] == "REJECTED"
+
+
+def test_cancelling_twice_cancels_once(shop: Shop, customer: Customer) -> None:
+    problem(shop.cancel(NOBODY), 404)
+    sku = shop.stock(1)
+    order_id = shop.place({sku: 1}, customer=customer, token="tok_error")
+
+    answers = [shop.cancel(order_id), shop.cancel(order_id)]
+
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert shop.closed(order_id)["status"] == "CANCELLED"
+    assert shop.cancel(order_id).status_code == 202, "what was asked for has happened"
+    eventually(lambda: "cancelled" in shop.mails(customer, 1), "the cancellation is mailed")
+    assert shop.mails(customer, 1).count("cancelled") == 1
+    shop.can_buy_exactly(sku, 1)
+
+
+def test_an_order_that_does_not_exist_cannot_be_cancelled(shop: Shop) -> None:
+    problem(shop.cancel(NOBODY), 404)
+    problem(shop.cancel("no-uuid"), 404)

@@ -1,0 +1,16 @@
+"""Waiting without fixed sleeps: ask until it is so, or until the deadline."""
+
+import time
+from collections.abc import Callable
+
+
+def eventually[T](
+    probe: Callable[[], T], what: str, *, within: float = 60, every: float = 0.2
+) -> T:
+    """Return the first true answer of `probe`; after `within` seconds fail with the last one."""
+    deadline = time.monotonic() + within
+    while not (answer := probe()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {what}; at last: {answer!r}")
+        time.sleep(every)
+    return answer
