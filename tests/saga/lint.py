@@ -37,6 +37,9 @@ SUCCESS = {
 }
 WITHDRAWAL = {"withdrawn": "Cancel Shipment", "confirmed": END_WELL}
 
+# What the saga starts with.
+DOCUMENT = ("order_id", "currency", "total", "lines", "payment_token")
+
 MAX_ATTEMPTS = 20
 _JSONATA_KEYS = ("QueryLanguage", "Arguments", "Output", "Assign", "Condition", "Items")
 
@@ -78,7 +81,12 @@ def faults(saga: Mapping[str, Any], code: Code) -> list[str]:
     tasks = {name: state for name, state in states.items() if state["Type"] == "Task"}
     reachable = _reachable(saga["StartAt"], states)
     found = [f"{name}: cannot be reached" for name in states if name not in reachable]
-    found += [*_clocks(tasks), *_catches(states, tasks, code), *_commands(tasks, code)]
+    found += [
+        *_clocks(tasks),
+        *_catches(states, tasks, code),
+        *_places(tasks),
+        *_commands(tasks, code),
+    ]
     for name in [*FORWARD, *UNDO]:
         found += _outcomes(name, states, code.outcomes[name])
     found += _undo_order(states)
@@ -87,13 +95,7 @@ def faults(saga: Mapping[str, Any], code: Code) -> list[str]:
 
 
 def _structure(saga: Mapping[str, Any], states: Mapping[str, State]) -> Iterator[str]:
-    for where, text in _strings(saga):
-        if "{%" in text:
-            yield f"{where}: {text!r} is JSONata, this file is JSONPath"
-    for name, state in {"the file": saga, **states}.items():
-        for key in _JSONATA_KEYS:
-            if key in state:
-                yield f"{name}: {key} belongs to JSONata, this file is JSONPath"
+    yield from _dialect(saga, states)
     tasks = {name for name, state in states.items() if state["Type"] == "Task"}
     expected = {*FORWARD, *UNDO, PARK}
     yield from (f"{name}: no such task" for name in sorted(expected - tasks))
@@ -107,6 +109,19 @@ def _structure(saga: Mapping[str, Any], states: Mapping[str, State]) -> Iterator
                 yield f"{name}: goes on to {target}, which does not exist"
     if saga["StartAt"] != FORWARD[0]:
         yield f"the saga starts at {saga['StartAt']}, not at {FORWARD[0]}"
+
+
+def _dialect(saga: Mapping[str, Any], states: Mapping[str, State]) -> Iterator[str]:
+    for where, text in _leaves(saga):
+        if text is None:
+            # Found in a deployed saga: the default took the null's place, and undid nothing.
+            yield f"{where}: null, which CloudFormation drops"
+        elif "{%" in text:
+            yield f"{where}: {text!r} is JSONata, this file is JSONPath"
+    for name, state in {"the file": saga, **states}.items():
+        for key in _JSONATA_KEYS:
+            if key in state:
+                yield f"{name}: {key} belongs to JSONata, this file is JSONPath"
 
 
 def _clocks(tasks: Mapping[str, State]) -> Iterator[str]:
@@ -147,6 +162,16 @@ def _catches(states: Mapping[str, State], tasks: Mapping[str, State], code: Code
             yield from _stuck(name, target, place, states)
 
 
+def _places(tasks: Mapping[str, State]) -> Iterator[str]:
+    """Each result has a place of its own in the document: nothing overwrites the story."""
+    taken = {f"$.{key}" for key in (*DOCUMENT, "stuck", "stuck_at")}
+    for name, task in tasks.items():
+        place = task.get("ResultPath", "$")
+        if not re.fullmatch(r"\$\.\w+", place) or place in taken:
+            yield f"{name}: its result overwrites what the saga knows, at {place}"
+        taken.add(place)
+
+
 def _stuck(name: str, target: str, place: str, states: Mapping[str, State]) -> Iterator[str]:
     expected = {"Type": "Pass", "Result": name, "ResultPath": "$.stuck_at", "Next": PARK}
     if place != "$.stuck" or states[target] != expected:
@@ -157,7 +182,7 @@ def _commands(tasks: Mapping[str, State], code: Code) -> Iterator[str]:
     ids = set()
     for name, task in tasks.items():
         waits = task["Resource"].endswith(".waitForTaskToken")
-        if waits and "$$.Task.Token" not in {text for _, text in _strings(task)}:
+        if waits and "$$.Task.Token" not in {text for _, text in _leaves(task)}:
             yield f"{name}: waits for a task token that it does not send"
         if name not in code.commands:
             continue
@@ -268,15 +293,16 @@ def _reachable(start: str, states: Mapping[str, State]) -> set[str]:
     return found
 
 
-def _strings(node: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(node, str):
-        yield where, node
-    elif isinstance(node, dict):
+def _leaves(node: Any, where: str = "") -> Iterator[tuple[str, str | None]]:
+    """Yield every string and every null, with its path."""
+    if isinstance(node, dict):
         for key, value in node.items():
-            yield from _strings(value, f"{where}.{key}".lstrip("."))
+            yield from _leaves(value, f"{where}.{key}".lstrip("."))
     elif isinstance(node, list):
         for value in node:
-            yield from _strings(value, where)
+            yield from _leaves(value, where)
+    elif node is None or isinstance(node, str):
+        yield where, node
 
 
 def _positive(value: Any) -> bool:

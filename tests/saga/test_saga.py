@@ -159,7 +159,15 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "an undo that overwrites the story": (
         lambda s: s["Refund Payment"].pop("ResultPath"),
-        "Refund Payment: its result overwrites what the steps left behind",
+        "Refund Payment: its result overwrites what the saga knows, at $",
+    ),
+    "an undo that writes over a step's outcome": (
+        lambda s: s["Refund Payment"].update(ResultPath="$.charge"),
+        "Refund Payment: its result overwrites what the saga knows, at $.charge",
+    ),
+    "a null, which CloudFormation drops": (
+        lambda s: s["Release Stock"].update(ResultPath=None),
+        "States.Release Stock.ResultPath: null, which CloudFormation drops",
     ),
     "a withdrawn confirmation that ends well": (
         lambda s: s["Confirmation Withdrawn?"]["Choices"][0].update(Next="Confirmed"),
