@@ -14,13 +14,15 @@ import psutil
 from localcloud.processes import CloudError, claim_port, find, start, stop, wait_until
 from localcloud.settings import REGION, Settings
 
+ASK_WITH = signal.SIGTERM
+
 
 def running(settings: Settings) -> psutil.Process | None:
     """The LocalStack of this state folder, if it runs."""
     return find("localcloud.serve", str(settings.state))
 
 
-def launch(settings: Settings) -> subprocess.Popen[bytes]:
+def launch(settings: Settings, *, log: Path | None) -> subprocess.Popen[bytes]:
     """Start LocalStack on an empty folder. Raises CloudError."""
     claim_port(settings.port, setting="ORDERFLOW_PORT")
     if not settings.runtime_python.exists():
@@ -30,10 +32,11 @@ def launch(settings: Settings) -> subprocess.Popen[bytes]:
         )
     _remove(settings)
     (settings.localstack / "tmp").mkdir(parents=True)
-    settings.log("localstack").unlink(missing_ok=True)
+    if log:
+        log.unlink(missing_ok=True)
     return start(
         [sys.executable, "-m", "localcloud.serve", str(settings.state)],
-        log=settings.log("localstack"),
+        log=log,
         environment=environment(settings),
         cwd=settings.localstack,
     )
@@ -41,20 +44,22 @@ def launch(settings: Settings) -> subprocess.Popen[bytes]:
 
 def wait(settings: Settings, server: subprocess.Popen[bytes]) -> None:
     """Return when the API answers. Raises CloudError."""
+    log = settings.log("localstack")
+    wait_until(lambda: answers(settings), server, name="LocalStack", log=log)
 
-    def answers() -> bool:
-        try:
-            with urllib.request.urlopen(f"{settings.endpoint}/_localstack/health", timeout=5):
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
 
-    wait_until(answers, server, name="LocalStack", log=settings.log("localstack"))
+def answers(settings: Settings) -> bool:
+    """Whether the API does."""
+    try:
+        with urllib.request.urlopen(f"{settings.endpoint}/_localstack/health", timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def halt(process: psutil.Process) -> None:
     """Stop LocalStack and with it every function process."""
-    stop(process, ask_with=signal.SIGTERM, grace=15)
+    stop(process, ask_with=ASK_WITH, grace=15)
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -72,8 +77,10 @@ def environment(settings: Settings) -> dict[str, str]:
         "LOCALSTACK_VOLUME_DIR": str(home / "volume"),
         "TMPDIR": str(home / "tmp"),
         "XDG_CACHE_HOME": str(settings.state / "cache"),
+        # In a container it would otherwise look for the folders of LocalStack's own image.
+        "OVERRIDE_IN_DOCKER": "0",
         # An address, not a name: names below localhost.localstack.cloud need DNS.
-        "GATEWAY_LISTEN": f"127.0.0.1:{settings.port}",
+        "GATEWAY_LISTEN": f"{settings.listen}:{settings.port}",
         "LOCALSTACK_HOST": f"127.0.0.1:{settings.port}",
         "SQS_ENDPOINT_STRATEGY": "path",
         "DNS_ADDRESS": "0",

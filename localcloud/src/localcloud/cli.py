@@ -1,4 +1,4 @@
-"""The command `localcloud`: up, down, status, env and logs."""
+"""The command `localcloud`: up, down, status, env and logs; in containers, run and probe."""
 
 import argparse
 import contextlib
@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 
 from localcloud import aws, logs, postgres
-from localcloud.processes import CloudError
+from localcloud.processes import CloudError, attend, pass_on
 from localcloud.settings import REGION, SettingError, Settings
 
 NOT_RUNNING = 3
+PARTS = {"LocalStack": aws, "Postgres": postgres}  # Slowest first: one starts while it loads.
 
 
 def main() -> None:
@@ -36,12 +37,21 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="stop both, and every function process")
     commands.add_parser("status", help="say what runs; exit code 3 unless both do")
     commands.add_parser("env", help="print the shell's export lines for this cloud")
+    for command, what in (
+        ("run", "run one of the two in the foreground, until it is asked to stop"),
+        ("probe", "exit code 0 if it answers"),
+    ):
+        commands.add_parser(command, help=what).add_argument("part", choices=PARTS, type=_part)
     follow = commands.add_parser("logs", help="follow the logs of a service's functions")
     follow.add_argument("service")
     follow.add_argument("--stage", default="local")
     follow.add_argument("--since", default="10m", help="how far back: 90s, 10m, 2h")
     follow.add_argument("--no-follow", action="store_true", help="stop at the last line")
     return parser
+
+
+def _part(text: str) -> str:
+    return {name.lower(): name for name in PARTS}.get(text.lower(), text)
 
 
 def _run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -54,6 +64,10 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
                 down(settings)
         case "status":
             return status(settings)
+        case "run":
+            return run(settings, arguments.part)
+        case "probe":
+            return 0 if PARTS[arguments.part].answers(settings) else NOT_RUNNING
         case "env":
             print("\n".join(exports(settings)))
         case "logs":
@@ -74,13 +88,13 @@ def up(settings: Settings) -> None:
     began = time.monotonic()
     started = []
     try:
-        # LocalStack takes longest: Postgres starts while it loads.
-        for name, part in (("LocalStack", aws), ("Postgres", postgres)):
+        for name, part in PARTS.items():
             if part.running(settings):
                 print(f"{name} runs already")
             else:
                 print(f"{name} starts", flush=True)
-                started.append((name, part, part.launch(settings)))
+                server = part.launch(settings, log=settings.log(name.lower()))
+                started.append((name, part, server))
         for name, part, server in reversed(started):
             part.wait(settings, server)
             print(f"{name} answers after {time.monotonic() - began:.1f} s", flush=True)
@@ -93,13 +107,24 @@ def up(settings: Settings) -> None:
 
 def down(settings: Settings) -> None:
     """Stop what runs."""
-    for name, part in (("LocalStack", aws), ("Postgres", postgres)):
+    for name, part in PARTS.items():
         process = part.running(settings)
         if process:
             part.halt(process)
             print(f"{name} stopped")
         else:
             print(f"{name} was not running")
+
+
+def run(settings: Settings, name: str) -> int:
+    """Be one of the two, as a container is; its exit code. Raises CloudError."""
+    part = PARTS[name]
+    settings.state.mkdir(parents=True, exist_ok=True)
+    server = part.launch(settings, log=None)
+    pass_on(server, ask_with=part.ASK_WITH)  # Before it answers: loading can be stopped too.
+    part.wait(settings, server)
+    print(f"{name} answers", flush=True)
+    return attend(server)
 
 
 def status(settings: Settings) -> int:

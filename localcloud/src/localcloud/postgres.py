@@ -10,12 +10,13 @@ from pathlib import Path
 import psutil
 
 from localcloud.processes import CloudError, claim_port, find, start, stop, wait_until
-from localcloud.settings import Settings
+from localcloud.settings import LOOPBACK, Settings
 
 OWNERS = ("orders", "inventory")
 """Each is a database, and the one role that may connect to it."""
 
 NOBODY = 65534
+ASK_WITH = signal.SIGINT
 
 # Found, not imported: importing the wheel's package asks the desktop for its folders, and warns.
 POSTGRES_BIN_PATH = Path(
@@ -28,7 +29,7 @@ def running(settings: Settings) -> psutil.Process | None:
     return find("-D", str(settings.postgres_data))
 
 
-def launch(settings: Settings) -> subprocess.Popen[bytes]:
+def launch(settings: Settings, *, log: Path | None) -> subprocess.Popen[bytes]:
     """Start the server, on a fresh data folder if there is none. Raises CloudError."""
     claim_port(settings.postgres_port, setting="ORDERFLOW_POSTGRES_PORT")
     data = settings.postgres_data
@@ -38,13 +39,18 @@ def launch(settings: Settings) -> subprocess.Popen[bytes]:
     # the number in the file is alive, and refuses to start when something else has it by now.
     (data / "postmaster.pid").unlink(missing_ok=True)
     options = {
-        "listen_addresses": "127.0.0.1",
+        "listen_addresses": settings.listen,
         "port": str(settings.postgres_port),
         "unix_socket_directories": "",
         # Without a proxy in between, each warm function environment holds a connection.
         "max_connections": "200",
         "log_line_prefix": "%m [%p] %u@%d ",
     }
+    if settings.listen != LOOPBACK:
+        # Its own file admits this machine's loopback only, and a container's host comes by net.
+        admitted = settings.state / "pg_hba.conf"
+        admitted.write_text("host all all samehost trust\nhost all all samenet trust\n")
+        options["hba_file"] = str(admitted)
     return start(
         [
             *_as_an_ordinary_user(),
@@ -52,7 +58,7 @@ def launch(settings: Settings) -> subprocess.Popen[bytes]:
             *("-D", str(data)),
             *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
         ],
-        log=settings.log("postgres"),
+        log=log,
         environment=_environment(),
         cwd=data,
     )
@@ -60,13 +66,14 @@ def launch(settings: Settings) -> subprocess.Popen[bytes]:
 
 def wait(settings: Settings, server: subprocess.Popen[bytes]) -> None:
     """Return when the server answers and both databases exist. Raises CloudError."""
-
-    def answers() -> bool:
-        probe = [str(POSTGRES_BIN_PATH / "pg_isready"), "-q", *_address(settings)]
-        return subprocess.run(probe, env=_environment(), check=False).returncode == 0
-
-    wait_until(answers, server, name="Postgres", log=settings.log("postgres"))
+    probe = [str(POSTGRES_BIN_PATH / "pg_isready"), "-q", "-U", "postgres", *_address(settings)]
+    wait_until(lambda: _succeeds(probe), server, name="Postgres", log=settings.log("postgres"))
     create_databases(settings)
+
+
+def answers(settings: Settings) -> bool:
+    """Whether every owner can log in to its database."""
+    return all(_succeeds(_psql(settings, "-U", owner, "-d", owner, "-c", "")) for owner in OWNERS)
 
 
 def create_databases(settings: Settings) -> None:
@@ -82,11 +89,7 @@ def create_databases(settings: Settings) -> None:
         for owner in OWNERS
     ]
     result = subprocess.run(
-        [
-            str(POSTGRES_BIN_PATH / "psql"),
-            *("-X", "-q", "-U", "postgres", "-d", "postgres", "-v", "ON_ERROR_STOP=1"),
-            *_address(settings),
-        ],
+        _psql(settings, "-U", "postgres", "-d", "postgres", "-v", "ON_ERROR_STOP=1"),
         input="".join(statements),
         env=_environment(),
         capture_output=True,
@@ -99,7 +102,7 @@ def create_databases(settings: Settings) -> None:
 
 def halt(process: psutil.Process) -> None:
     """Stop the server: SIGINT is its "fast" shutdown, which does not wait for clients."""
-    stop(process, ask_with=signal.SIGINT, grace=10)
+    stop(process, ask_with=ASK_WITH, grace=10)
 
 
 def _initialise(data: Path, *, log: Path) -> None:
@@ -146,6 +149,15 @@ def _as_an_ordinary_user() -> list[str]:
         *(f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
         *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
     ]
+
+
+def _psql(settings: Settings, *arguments: str) -> list[str]:
+    return [str(POSTGRES_BIN_PATH / "psql"), "-X", "-q", *_address(settings), *arguments]
+
+
+def _succeeds(command: list[str]) -> bool:
+    done = subprocess.run(command, env=_environment(), capture_output=True, check=False)
+    return done.returncode == 0
 
 
 def _address(settings: Settings) -> list[str]:

@@ -4,6 +4,7 @@ A pid file can outlive its process, and the number may by then belong to somethi
 servers carry the state folder in their arguments, so the process table itself is the record.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -32,11 +33,15 @@ def find(*arguments: str) -> psutil.Process | None:
 
 
 def start(
-    command: Sequence[str], *, log: Path, environment: Mapping[str, str], cwd: Path
+    command: Sequence[str], *, log: Path | None, environment: Mapping[str, str], cwd: Path
 ) -> subprocess.Popen[bytes]:
-    """Start a server that outlives us, in a session of its own so that Ctrl-C passes it by."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    """Start a server that outlives us, in a session of its own so that Ctrl-C passes it by.
+
+    It writes to its log, or if that is None to our own output.
+    """
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") if log else contextlib.nullcontext() as output:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -64,6 +69,21 @@ def stop(process: psutil.Process, *, ask_with: signal.Signals, grace: float) -> 
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(left, timeout=5)
+
+
+def pass_on(server: subprocess.Popen[bytes], *, ask_with: signal.Signals) -> None:
+    """From now on, whoever asks us to end asks the server."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.send_signal(ask_with))
+
+
+def attend(server: subprocess.Popen[bytes]) -> int:
+    """Stay until the server ends; its exit code. Reaps orphans too, as process 1 must."""
+    while True:
+        pid, status = os.wait()
+        if pid == server.pid:
+            server.returncode = os.waitstatus_to_exitcode(status)
+            return server.returncode
 
 
 def claim_port(port: int, *, setting: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 REGION = "us-east-1"
 HIGHEST_PORT = 65535
+LOOPBACK = "127.0.0.1"
 
 
 class SettingError(Exception):
@@ -21,6 +22,7 @@ class Settings:
     port: int
     postgres_port: int
     runtime_python: Path
+    listen: str = LOOPBACK
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -33,6 +35,8 @@ class Settings:
             runtime_python=Path(
                 environment.get("ORDERFLOW_RUNTIME_PYTHON") or ".local/venvs/runtime/bin/python"
             ).absolute(),
+            # Only a container listens further: what is published of it is its host's to say.
+            listen=environment.get("ORDERFLOW_LISTEN") or LOOPBACK,
         )
 
     @property
