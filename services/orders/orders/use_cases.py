@@ -309,15 +309,16 @@ def park_order(
 def resume_order(order_id: UUID, *, orders: ParkingLot, sagas: Resumable) -> Outcome:
     """Let a parked saga go on from the undo that failed; safe twice, and says what it found.
 
-    `not_waiting`: nothing waits for the token any more, because it was handed back before or has
-    timed out (the saga then parks again, with a new one).
+    `not_waiting`: the order is parked, but its saga waits for nobody: it was resumed before and is
+    on its way, or its token has timed out, in which case it parks again with a new one.
     """
     status = orders.status(order_id)
     if status is None:
         return {"outcome": "unknown_order"}
     parked = orders.parked(order_id)
     if parked is None:
-        return {"outcome": "not_parked", "status": status.value}
+        outcome = "not_waiting" if status is Status.PARKED else "not_parked"
+        return {"outcome": outcome, "status": status.value}
     resumed = sagas.resume(parked.task_token)
     if resumed:
         orders.unpark(order_id, parked.task_token)
