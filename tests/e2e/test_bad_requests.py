@@ -81,7 +81,11 @@ def test_every_fault_is_named_at_once(shop: Shop) -> None:
     body = {
         "email": "nobody",
         "currency": "XXX",
-        "lines": [{"sku": "good", "quantity": 0}, {"quantity": 1}, {"sku": "a b", "quantity": 1000}],
+        "lines": [
+            {"sku": "good", "quantity": 0},
+            {"quantity": 1},
+            {"sku": "a b", "quantity": 1000},
+        ],
     }
 
     answer = problem(post(shop, json.dumps(body).encode(), **{"Idempotency-Key": "a b"}), 400)
@@ -156,9 +160,7 @@ def test_an_order_of_fifty_lines_of_999_is_within_the_limits(shop: Shop) -> None
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256], ids=["empty", "blank", "long"])
 def test_a_faulty_idempotency_key_is_named(shop: Shop, key: str) -> None:
-    answer = problem(
-        post(shop, json.dumps(valid()).encode(), **{"Idempotency-Key": key}), 400
-    )
+    answer = problem(post(shop, json.dumps(valid()).encode(), **{"Idempotency-Key": key}), 400)
 
     assert [error["field"] for error in answer["errors"]] == ["Idempotency-Key"]
 

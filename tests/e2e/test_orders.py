@@ -52,8 +52,10 @@ def test_the_timeline_tells_each_step_of_a_confirmed_order(shop: Shop) -> None:
 
     # The execution's last events follow the order's last status.
     steps = eventually(
-        lambda: [step for step in shop.timeline(order_id) if step["ended_at"]][3:]
-        and shop.timeline(order_id),
+        lambda: (
+            [step for step in shop.timeline(order_id) if step["ended_at"]][3:]
+            and shop.timeline(order_id)
+        ),
         "the saga has ended",
     )
 

@@ -39,9 +39,7 @@ def test_an_order_placed_between_two_pages_moves_nothing(shop: Shop, customer: C
     first = shop.get("/orders", customer_id=customer.id, limit="2")
 
     newest = shop.place({sku: 1}, customer=customer)
-    second = shop.get(
-        "/orders", customer_id=customer.id, limit="2", cursor=first["next_cursor"]
-    )
+    second = shop.get("/orders", customer_id=customer.id, limit="2", cursor=first["next_cursor"])
 
     seen = [order["order_id"] for order in first["orders"] + second["orders"]]
     assert seen == placed[::-1]

@@ -1,4 +1,4 @@
-"""The books of a deployed cloud: are stock and money conserved, and is every order closed?
+"""The books of a deployed cloud: stock and money are conserved, and every order is closed.
 
 Reads the services' databases, which no test does otherwise. They are read one after the other:
 on a cloud that is working, ask again before believing a fault.
