@@ -142,9 +142,15 @@ test-localcloud: setup ## The local cloud's own tests, against a real LocalStack
 
 .PHONY: e2e
 e2e: setup ## End-to-end tests against the cloud that runs (make up deploy)
-	$(PYTHON) -m pytest -n 4 tests/e2e
+	$(PYTHON) -m pytest -n 4 --dist worksteal tests/e2e
 
 .PHONY: test
 test: ## Every test, on ports and a state folder of its own
 	@$(MAKE) check test-services test-artifacts test-localcloud
 	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy e2e
+
+# ── measure ─────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: bench-flow
+bench-flow: setup ## Time placed → CONFIRMED on the cloud that runs: make bench-flow ORDERS=30
+	@$(PYTHON) -m bench.placed_to_confirmed $${ORDERS:-30}
