@@ -23,6 +23,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(fault, returncode=1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the test that waits for minutes, so that the others run beside it."""
+    items.sort(key=lambda item: item.path.name != "test_dead_letters.py")
+
+
 @pytest.fixture(scope="session")
 def cloud() -> Cloud:
     found = Cloud.from_environment()

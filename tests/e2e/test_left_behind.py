@@ -4,7 +4,7 @@ The crash is made by running the service's own code up to it, on the cloud's own
 relay runs once a minute, and leaves alone what is younger than ten seconds.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,14 +36,6 @@ class NoAnswer:
         raise TransientFault("no answer")
 
 
-@pytest.fixture(scope="module")
-def databases(cloud: Cloud) -> Iterator[dict[str, sa.Engine]]:
-    engines = {name: sa.create_engine(cloud.database_url(name)) for name in ("orders", "inventory")}
-    yield engines
-    for engine in engines.values():
-        engine.dispose()
-
-
 def place_and_crash(database: sa.Engine, sku: str, customer: Customer) -> str:
     """Commit an order whose saga does not start; return its id."""
     placed = place_order(
@@ -59,32 +51,57 @@ def place_and_crash(database: sa.Engine, sku: str, customer: Customer) -> str:
     return str(placed.order.id)
 
 
-def test_a_saga_that_was_not_started_is_started(
-    databases: dict[str, sa.Engine], shop: Shop, customer: Customer
-) -> None:
-    sku = shop.stock(1)
-    order_id = place_and_crash(databases["orders"], sku, customer)
-    assert shop.timeline(order_id) == []
+@dataclass(frozen=True)
+class Left:
+    """What was left behind, all at once: the tests share the wait for the relay."""
 
-    order = shop.closed(order_id, within=WITHIN)
+    started_never: str
+    cancelled_at_once: str
+    buyer: Customer
+    canceller: Customer
+    not_mailed: Customer
+    not_listed: str
+    cancelled_sku: str
+
+
+@pytest.fixture(scope="module")
+def left(cloud: Cloud, shop: Shop) -> Left:
+    orders, inventory = (
+        sa.create_engine(cloud.database_url(name), poolclass=sa.NullPool)
+        for name in ("orders", "inventory")
+    )
+    buyer, canceller, not_mailed = Customer(), Customer(), Customer()
+    not_listed, cancelled_sku = unique("sku"), shop.stock(1)
+    started_never = place_and_crash(orders, shop.stock(1), buyer)
+    cancelled = place_and_crash(orders, cancelled_sku, canceller)
+    assert shop.cancel(cancelled).status_code == 202
+    order_id = str(uuid7())
+    lines = (OrderLine("sku", 1, 250),)
+    placed = OrderPlaced(order_id, 1, not_mailed.id, not_mailed.email, "EUR", 250, lines)
+    with orders.begin() as connection:
+        row = fact_row(placed, source="orderflow.orders", subject=order_id)
+        connection.execute(sa.insert(orders_outbox), row)
+    listed = ProductListed(not_listed, 1, "Thing", 250, "EUR")
+    with inventory.begin() as connection:
+        row = fact_row(listed, source="orderflow.inventory", subject=not_listed)
+        connection.execute(sa.insert(inventory_outbox), row)
+    return Left(started_never, cancelled, buyer, canceller, not_mailed, not_listed, cancelled_sku)
+
+
+def test_a_saga_that_was_not_started_is_started(left: Left, shop: Shop) -> None:
+    order = shop.closed(left.started_never, within=WITHIN)
 
     assert order["status"] == "CONFIRMED"
-    assert sorted(shop.mails(customer, 2)) == ["confirmed", "received"]
+    assert sorted(shop.mails(left.buyer, 2)) == ["confirmed", "received"]
 
 
-def test_a_cancellation_before_the_pivot_undoes_everything(
-    databases: dict[str, sa.Engine], shop: Shop, customer: Customer
-) -> None:
+def test_a_cancellation_before_the_pivot_undoes_everything(left: Left, shop: Shop) -> None:
     # Its saga starts after the cancellation: it goes up to the pivot, is refused there, and all
     # that it did is undone.
-    sku = shop.stock(1)
-    order_id = place_and_crash(databases["orders"], sku, customer)
-
-    assert shop.cancel(order_id).status_code == 202
-    order = shop.closed(order_id, within=WITHIN)
+    order = shop.closed(left.cancelled_at_once, within=WITHIN)
 
     assert (order["status"], order["reason"]) == ("CANCELLED", "CUSTOMER_REQUEST")
-    steps = [(step["step"], step["outcome"]) for step in shop.timeline(order_id)]
+    steps = [(step["step"], step["outcome"]) for step in shop.timeline(order["order_id"])]
     assert steps == [
         ("Reserve Stock", "reserved"),
         ("Charge Payment", "charged"),
@@ -95,34 +112,17 @@ def test_a_cancellation_before_the_pivot_undoes_everything(
         ("Release Stock", "released"),
         ("Close Order", "closed"),
     ]
-    assert "confirmed" not in shop.mails(customer, 2)
-    shop.can_buy_exactly(sku, 1)
+    assert "confirmed" not in shop.mails(left.canceller, 2)
+    shop.can_buy_exactly(left.cancelled_sku, 1)
 
 
-def test_a_fact_of_orders_that_was_not_published_arrives(
-    databases: dict[str, sa.Engine], cloud: Cloud, customer: Customer
-) -> None:
-    order_id = str(uuid7())
-    fact = OrderPlaced(
-        order_id, 1, customer.id, customer.email, "EUR", 250, (OrderLine("sku", 1, 250),)
-    )
-    row = fact_row(fact, source="orderflow.orders", subject=order_id)
-    with databases["orders"].begin() as connection:
-        connection.execute(sa.insert(orders_outbox), row)
+def test_a_fact_of_orders_that_was_not_published_arrives_once(left: Left, cloud: Cloud) -> None:
+    email = left.not_mailed.email
 
-    eventually(lambda: cloud.mails(customer.email), "the mail was sent", within=WITHIN)
+    eventually(lambda: cloud.mails(email), "the mail was sent", within=WITHIN)
 
-    assert len(cloud.mails(customer.email)) == 1
+    assert len(cloud.mails(email)) == 1
 
 
-def test_a_fact_of_inventory_that_was_not_published_arrives(
-    databases: dict[str, sa.Engine], shop: Shop
-) -> None:
-    sku = unique("sku")
-    row = fact_row(
-        ProductListed(sku, 1, "Thing", 250, "EUR"), source="orderflow.inventory", subject=sku
-    )
-    with databases["inventory"].begin() as connection:
-        connection.execute(sa.insert(inventory_outbox), row)
-
-    eventually(lambda: shop.product(sku), "the product is listed", within=WITHIN)
+def test_a_fact_of_inventory_that_was_not_published_arrives(left: Left, shop: Shop) -> None:
+    eventually(lambda: shop.product(left.not_listed), "the product is listed", within=WITHIN)
