@@ -130,7 +130,7 @@ check: setup ## Lint, types, import directions
 
 .PHONY: test-services
 test-services: setup ## Unit and integration tests, contracts, the saga's lint
-	$(PYTHON) -m pytest -n 2 services tests/contracts tests/saga
+	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga
 
 .PHONY: test-artifacts
 test-artifacts: setup ## Package every service and test what would be deployed
