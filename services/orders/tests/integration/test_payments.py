@@ -266,7 +266,7 @@ _steps = st.lists(
 @settings(
     max_examples=150,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_whatever_happened_before_the_last_step_settles_the_money(
     world: World, postgres: sa.Engine, steps: Any, token: str, undone: bool
