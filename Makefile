@@ -124,8 +124,7 @@ TEST_CLOUD := ORDERFLOW_STATE=$(CURDIR)/.local/test ORDERFLOW_PORT=4676 ORDERFLO
 check: setup ## Lint, types, import directions
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy
-	$(PYTHON) -m mypy --python-executable .local/venvs/cloud/bin/python localcloud/src
+	$(PYTHON) tools/check_types.py
 	PYTHONPATH=shared/src:services/orders:services/inventory:services/notifications .venv/bin/lint-imports
 
 .PHONY: test-services
@@ -134,7 +133,7 @@ test-services: setup ## Unit and integration tests, contracts, the saga's lint
 
 .PHONY: test-artifacts
 test-artifacts: setup ## Package every service and test what would be deployed
-	$(PYTHON) -m pytest tests/artifacts
+	$(PYTHON) -m pytest -n 2 tests/artifacts
 
 .PHONY: test-localcloud
 test-localcloud: setup ## The local cloud's own tests, against a real LocalStack
