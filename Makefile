@@ -109,6 +109,31 @@ url: ## Print the API's base URL
 curl-examples: setup ## Print working curl lines for every call of the API
 	@$(PYTHON) tools/curl_examples.py
 
+# ── operate ─────────────────────────────────────────────────────────────────────────────────────
+
+# Stage local is the local cloud; any other is on AWS, with the shell's usual credentials.
+REACH = $(if $(filter local,$(STAGE)),eval "$$($(CLOUD) env)",:)
+
+.PHONY: dlq
+dlq: setup ## List the dead letters: make dlq [STAGE=…] [FORMAT=json] [LIMIT=100]
+	@$(REACH) && $(PYTHON) -m tools.dead_letters --stage "$(STAGE)" --limit "$${LIMIT:-100}" \
+		list --format "$${FORMAT:-table}"
+
+.PHONY: redrive
+redrive: setup ## Put dead letters back: make redrive QUEUE=inventory-commands [ID=…] [DRY_RUN=1]
+	@: "$${QUEUE:?which one? make redrive QUEUE=inventory-commands}"
+	@$(REACH) && $(PYTHON) -m tools.dead_letters --stage "$(STAGE)" \
+		redrive "$$QUEUE" $(if $(filter undefined,$(origin ID)),,--id="$$ID") $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+
+.PHONY: parked
+parked: setup ## List the orders that wait for an operator: make parked [STAGE=…] [FORMAT=json]
+	@$(REACH) && $(PYTHON) -m tools.parked --stage "$(STAGE)" list --format "$${FORMAT:-table}"
+
+.PHONY: resume
+resume: setup ## Let a parked order go on: make resume ORDER=…
+	@: "$${ORDER:?which one? make resume ORDER=…}"
+	@$(REACH) && $(PYTHON) -m tools.parked --stage "$(STAGE)" resume "$$ORDER"
+
 # ── the demo ────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: demo

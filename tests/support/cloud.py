@@ -6,10 +6,13 @@ ORDERFLOW_PORT and ORDERFLOW_POSTGRES_PORT say where it is; they default to thos
 import functools
 import json
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,6 +22,7 @@ from botocore.config import Config
 from shared.contracts.orders import ReleaseStock
 from shared.envelope import wrap
 
+_ROOT = Path(__file__).parents[2]
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 CONSUMERS = {
@@ -123,6 +127,35 @@ class Cloud:
         texts = [event["message"] for page in pages for event in page["events"]]
         lines = [json.loads(text) for text in texts if text.startswith('{"level"')]
         return [line for line in lines if fields.items() <= line.items()]
+
+    def tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the operators' programs, `tools/<name>.py`, as make does; return its end."""
+        environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", f"tools.{name}", *arguments],
+            cwd=_ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def dead_letters(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what `make dlq FORMAT=json` shows, by the short name of the source queue."""
+        done = self.tool("dead_letters", "--limit", "1000", "list", "--format", "json")
+        assert done.returncode == 0, done.stderr
+        return {
+            source.removeprefix("local-orderflow-"): queue["messages"]
+            for queue in json.loads(done.stdout)["queues"]
+            for source in queue["sources"]
+        }
 
     def mails(self, recipient: str) -> list[dict[str, Any]]:
         """Return the mails that were sent to this address, oldest first."""

@@ -125,7 +125,8 @@ def parked_mail(order_id: str, recipient: str, step: str, cause: str) -> Mail:
         f"Order {order_id}: parked, needs an operator",
         f"Order {order_id} is parked: the undo step {step} failed beyond its retries.\n\n"
         f"Cause: {cause}\n\n"
-        "The order stays half undone until somebody resumes it from this step.\n",
+        "The order stays half undone until somebody resumes it from this step. Mend the cause,"
+        f" then: make resume ORDER={order_id}\n",
     )
 
 

@@ -117,7 +117,7 @@ class ParkingLot(Protocol):
         """Return what waits, if anything does, whatever the order's status."""
 
     def unpark(self, order_id: UUID, task_token: str) -> None:
-        """Forget a token that was handed back; a newer one stays."""
+        """Forget a token that nobody waits for any more; a newer one stays."""
 
 
 class Resumable(Protocol):
@@ -320,8 +320,9 @@ def resume_order(order_id: UUID, *, orders: ParkingLot, sagas: Resumable) -> Out
         outcome = "not_waiting" if status is Status.PARKED else "not_parked"
         return {"outcome": outcome, "status": status.value}
     resumed = sagas.resume(parked.task_token)
-    if resumed:
-        orders.unpark(order_id, parked.task_token)
+    # Also where nobody waited: an earlier resume may have died right here, and the order would be
+    # shown as waiting for ever. One that parks again brings a new token, which stays.
+    orders.unpark(order_id, parked.task_token)
     outcome = "resumed" if resumed else "not_waiting"
     return {"outcome": outcome, "step": parked.step, "status": status.value}
 

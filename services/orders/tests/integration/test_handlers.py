@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from orders.adapters.order_book import SqlOrderBook
 from orders.adapters.tables import parked_orders
 from orders.domain import Status
+from orders.requests import InvalidRequest
 from shared.database import engine
 from shared.ids import uuid7
 
@@ -449,12 +451,86 @@ def test_parking_an_order_that_turns_out_confirmed_leaves_it_confirmed_and_resum
     }
 
 
-def test_a_token_that_is_gone_is_reported(world: World) -> None:
+def test_a_token_that_is_gone_is_reported_and_its_order_no_longer_shown_as_waiting(
+    world: World,
+) -> None:
     order_id = world.placed()
     invoke("park_order", parking(order_id, "never-waited"))
     assert invoke("resume_order", command(order_id))["outcome"] == "not_waiting"
     rows = sa.select(sa.func.count()).where(parked_orders.c.order_id == order_id)
-    assert world.run(rows).scalar_one() == 1
+    assert world.run(rows).scalar_one() == 0
+
+
+def shown(order_id: UUID) -> list[Any]:
+    """Return the order as `GET /orders/{id}` shows it, and as the list does."""
+    _, order = call("get_order", captured("get_order", ORDER=str(order_id)))
+    _, page = call("list_orders", captured("list_orders", CUSTOMER=order["customer_id"]))
+    return [order, *(each for each in page["orders"] if each["order_id"] == str(order_id))]
+
+
+@pytest.mark.parametrize("status", [Status.PLACED, Status.CONFIRMED, Status.REJECTED])
+def test_an_order_says_that_it_waits_for_an_operator_and_not_why_until_it_is_resumed(
+    world: World, aws: FakeAws, status: Status
+) -> None:
+    order_id = world.standing(status)
+    assert [each["parked"] for each in shown(order_id)] == [None, None]
+    aws.tokens[f"t-{order_id}"] = None
+    invoke("park_order", parking(order_id, f"t-{order_id}"))
+    standing = Status.PARKED if status is Status.PLACED else status
+    for each in shown(order_id):
+        assert each["status"] == standing
+        assert each["parked"].keys() == {"step", "since"}
+        assert each["parked"]["step"] == "Refund Payment"
+        waits = datetime.now(UTC) - datetime.fromisoformat(each["parked"]["since"])
+        assert timedelta() <= waits < timedelta(minutes=1)
+    invoke("resume_order", command(order_id))
+    assert [(each["status"], each["parked"]) for each in shown(order_id)] == [(standing, None)] * 2
+
+
+def test_an_order_and_a_page_cost_one_round_trip(world: World) -> None:
+    order_id = world.standing(Status.PARKED)
+    statements: list[str] = []
+    listen = (world.postgres, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    sa.event.listen(*listen)
+    try:
+        assert world.order(order_id).parked
+        assert world.book.page("ada", before=None, limit=1)
+    finally:
+        sa.event.remove(*listen)
+    assert len(statements) == 2
+
+
+def test_an_operator_sees_every_order_that_waits_page_by_page_with_its_cause(
+    world: World,
+) -> None:
+    placed = [world.placed() for _ in range(3)]
+    for order_id in placed:
+        invoke("park_order", parking(order_id, "t"))
+    seen: dict[str, Any] = {}
+    after = None
+    while True:
+        page = invoke("list_parked", {"limit": 2, "after": after})
+        assert len(page["parked"]) <= 2
+        seen |= {each["order_id"]: each for each in page["parked"]}
+        after = page["next"]
+        if after is None:
+            break
+    assert {str(order_id) for order_id in placed} <= seen.keys()
+    mine = seen[str(placed[0])]
+    assert (mine["status"], mine["step"]) == ("PARKED", "Refund Payment")
+    assert mine["cause"] == "OperationalError: {}"
+    assert datetime.fromisoformat(mine["since"]).tzinfo
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [({"limit": 0}, "limit"), ({"limit": "x"}, "limit"), ({"after": "x"}, "after"), ([], "object")],
+)
+def test_a_list_of_waiting_orders_that_cannot_be_is_refused_by_name(
+    wanted: Any, field: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=field):
+        invoke("list_parked", wanted)
 
 
 def test_an_order_that_is_not_parked_or_not_there_is_said(world: World) -> None:

@@ -371,11 +371,25 @@ def test_resuming_twice_hands_the_token_back_once_and_says_so() -> None:
     ]
 
 
-def test_a_token_that_is_gone_is_said_and_kept_as_evidence() -> None:
+def test_an_order_whose_token_is_gone_is_said_not_to_wait_and_no_longer_shown_as_waiting() -> None:
+    # An earlier resume died between handing the token back and forgetting it.
     book, _ = parked()
     answer = resume_order(ID, orders=book, sagas=Sagas())
     assert answer == {"outcome": "not_waiting", "step": "Refund Payment", "status": "PARKED"}
-    assert book.waits
+    assert book.waits is None
+
+
+def test_an_order_that_parks_again_while_it_is_resumed_goes_on_waiting() -> None:
+    book, sagas = parked()
+    again = ParkedSaga("Refund Payment", "newer")
+
+    class ParksAtOnce:
+        def resume(self, task_token: str) -> bool:
+            book.waits = again
+            return sagas.resume(task_token)
+
+    assert resume_order(ID, orders=book, sagas=ParksAtOnce())["outcome"] == "resumed"
+    assert book.waits is again
 
 
 def test_a_closed_order_whose_saga_waits_is_resumed_too() -> None:
