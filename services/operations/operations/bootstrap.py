@@ -4,28 +4,33 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from operations import use_cases
-from operations.adapters.audit import SqlAuditor
+from operations.adapters.books import SqlBooks
+from operations.adapters.consumers import Consumers
 from operations.adapters.databases import reading
+from operations.adapters.sagas import Sagas
 from operations.domain import Finding, Patience
+from shared.clients import client
 from shared.config import setting
 
 
 def audit() -> Callable[[Any], Sequence[Finding]]:
-    """Return `payload -> findings`."""
-    usual = {
-        name: int(setting(f"{name.upper()}_SECONDS")) for name in ("sagas", "outboxes", "effects")
-    }
-    auditor = SqlAuditor(
-        reading(setting("ORDERS_DATABASE_URL")), reading(setting("INVENTORY_DATABASE_URL"))
+    """Return `request -> findings`."""
+    books = SqlBooks(
+        reading(setting("ORDERS_DATABASE_URL")),
+        reading(setting("INVENTORY_DATABASE_URL")),
+        Consumers(
+            client("dynamodb"),
+            records=setting("IDEMPOTENCY_TABLE"),
+            deliveries=setting("DELIVERIES_TABLE"),
+            sales=setting("SALES_TABLE"),
+        ),
+        Sagas(client("stepfunctions"), setting("PLACE_ORDER_SAGA_ARN")),
     )
-    check = partial(use_cases.audit, auditor=auditor)
-
-    def run(payload: Any) -> Sequence[Finding]:
-        # A schedule's event has none of these fields: the deployed settings hold then.
-        asked = {name: payload[name] for name in usual if name in payload}
-        return check(msgspec.convert(usual | asked, Patience))
-
-    return run
+    usual = Patience(
+        sagas=int(setting("SAGAS_SECONDS")),
+        outboxes=int(setting("OUTBOXES_SECONDS")),
+        effects=int(setting("EFFECTS_SECONDS")),
+        deploys=int(setting("DEPLOYS_SECONDS")),
+    )
+    return partial(use_cases.audit, usual=usual, books=books)

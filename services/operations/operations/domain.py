@@ -1,7 +1,10 @@
-"""What an invariant is, and what breaks it."""
+"""What an audit finds, and how patient it is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+SHOWN = 100
+"""So many violations of one invariant are named; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,15 +12,15 @@ class Violation:
     """Something that is not as it should be; `subject` is an order's id, a sku, a currency."""
 
     subject: str
-    is_: str
-    should_be: str
+    actual: str
+    expected: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One invariant as an audit found it: `count` violations, of which these are the first."""
+    """One invariant as an audit found it: `count` violations, of which the first are named."""
 
-    name: str
+    invariant: str
     sentence: str
     count: int
     violations: Sequence[Violation]
@@ -28,15 +31,18 @@ class Patience:
     """How many seconds things may take before they count as a violation.
 
     `sagas`: the longest run of one. `outboxes`: until what is committed is published.
-    `effects`: until what is published has taken effect at every consumer.
+    `effects`: until what is published has taken effect at every consumer. `deploys`: until a
+    stack that has made its tables listens to its topics.
     """
 
     sagas: int
     outboxes: int
     effects: int
+    deploys: int
 
     def __post_init__(self) -> None:
         """Refuse what no time can be."""
-        for name in ("sagas", "outboxes", "effects"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is no number of seconds")
+        for name in ("sagas", "outboxes", "effects", "deploys"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name}: {value!r} is no number of seconds")
