@@ -94,11 +94,11 @@ logs: setup ## Follow a service's function logs: make logs SERVICE=orders
 # ── deploy ──────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: deploy
-deploy: setup ## Deploy the four stacks to the local cloud
+deploy: setup ## Deploy the five stacks to the local cloud
 	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose deploy --stage $(STAGE)
 
 .PHONY: remove
-remove: setup ## Remove the four stacks from the local cloud
+remove: setup ## Remove the five stacks from the local cloud
 	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose remove --stage $(STAGE)
 
 .PHONY: url
@@ -150,7 +150,7 @@ check: setup ## Lint, types, import directions
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) tools/check_types.py
-	PYTHONPATH=shared/src:services/orders:services/inventory:services/notifications .venv/bin/lint-imports
+	PYTHONPATH=shared/src:services/orders:services/inventory:services/notifications:services/operations .venv/bin/lint-imports
 
 .PHONY: test-services
 test-services: setup ## Unit and integration tests, contracts, the saga's lint

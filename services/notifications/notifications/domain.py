@@ -25,6 +25,8 @@ _REASONS = {
     "NOT_RESERVED": "We could not prepare the shipment, because of a fault on our side.",
     "CANCELLED": "We could not prepare the shipment, because of a fault on our side.",
     "CANCEL_REQUESTED": "The order was withdrawn before it was complete.",
+    # Its saga ended, or got lost, and a repair undid what it had done.
+    "ABANDONED": "We could not complete the order, because of a fault on our side.",
     "UNKNOWN": "We could not fulfil the order, because of a fault on our side.",
 }
 # A code that is newer than this table must not reach a customer as a code.

@@ -25,6 +25,7 @@ from orders.domain import (
     reason_of,
     total,
 )
+from shared.contracts.saga import DEAD_TOKEN
 from shared.errors import TransientFault
 
 Outcome = dict[str, str]
@@ -97,14 +98,17 @@ class OrderBook(Protocol):
     def confirm(self, order_id: UUID) -> Status:
         """Cross the pivot unless cancelled or withdrawn before; return the status reached."""
 
-    def withdraw(self, order_id: UUID) -> Status:
-        """Bar a confirmation that has not happened; return the status."""
+    def withdraw(self, order_id: UUID) -> Status | None:
+        """Bar a confirmation that has not happened; return the status, None if no such order."""
 
     def close(self, order_id: UUID, reason: str) -> Status:
         """Give the order its last status, unless it has one; return it."""
 
     def park(self, order_id: UUID, step: str, cause: str, task_token: str) -> Status:
         """Note what is stuck and the token that resumes it; return the status."""
+
+    def unpark(self, order_id: UUID, task_token: str) -> None:
+        """Forget a token that nothing waits for any more; a newer one stays."""
 
 
 class ParkingLot(Protocol):
@@ -287,7 +291,10 @@ def confirm_order(order_id: UUID, *, orders: OrderBook) -> Outcome:
 
 def withdraw_confirmation(order_id: UUID, *, orders: OrderBook) -> Outcome:
     """Settle whether the order was confirmed; if it was not, it never will be."""
-    if orders.withdraw(order_id) is Status.CONFIRMED:
+    status = orders.withdraw(order_id)
+    if status is None:
+        return {"outcome": "unknown_order"}
+    if status is Status.CONFIRMED:
         return {"outcome": "confirmed"}
     return {"outcome": "withdrawn"}
 
@@ -295,6 +302,9 @@ def withdraw_confirmation(order_id: UUID, *, orders: OrderBook) -> Outcome:
 def close_order(order_id: UUID, saga: Mapping[str, Any], *, orders: OrderBook) -> Outcome:
     """Give the undone order its last status: CANCELLED if the customer asked, else REJECTED."""
     status = orders.close(order_id, reason_of(saga))
+    if DEAD_TOKEN in saga:
+        # The repaired order waited for an operator, in a saga that is gone: nobody can resume it.
+        orders.unpark(order_id, saga[DEAD_TOKEN])
     return {"outcome": "closed", "status": status.value}
 
 

@@ -152,15 +152,15 @@ class SqlOrderBook:
             orders.c.withdrawn_at.is_(None),
         )
 
-    def withdraw(self, order_id: UUID) -> Status:
-        """Bar a late confirmation; return the order's status."""
+    def withdraw(self, order_id: UUID) -> Status | None:
+        """Bar a late confirmation; return the order's status, None if there is no such order."""
         with self._single.connect() as connection:
             connection.execute(
                 sa.update(orders)
                 .where(orders.c.id == order_id, orders.c.status != Status.CONFIRMED)
                 .values(withdrawn_at=sa.func.coalesce(orders.c.withdrawn_at, sa.func.now()))
             )
-        return self._status(order_id)
+        return self.status(order_id)
 
     def close(self, order_id: UUID, reason: str) -> Status:
         """Close an open order: CANCELLED if the customer asked for it, else REJECTED."""

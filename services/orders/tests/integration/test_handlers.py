@@ -18,6 +18,7 @@ from orders.adapters.order_book import SqlOrderBook
 from orders.adapters.tables import parked_orders
 from orders.domain import Status
 from orders.requests import InvalidRequest
+from shared.contracts.saga import undo_document
 from shared.database import engine
 from shared.ids import uuid7
 
@@ -237,6 +238,22 @@ def test_the_timeline_is_read_from_the_execution(world: World, aws: FakeAws) -> 
     assert {step["started_at"] for step in body["steps"]} == {"2026-10-06T09:14:08.500000Z"}
 
 
+def test_the_timeline_goes_on_with_the_repairs(world: World, aws: FakeAws) -> None:
+    order_id = str(world.standing(Status.REJECTED))
+    at = {"timestamp": 1791278048.5}
+    lost = json.loads((HISTORIES / "declined.json").read_text())[:8]
+    aws.histories[order_id] = [each | at for each in [*lost, {"type": "ExecutionAborted"}]]
+    for number, step in enumerate(("Withdraw Confirmation", "Release Stock"), 1):
+        entered = {"type": "TaskStateEntered", "stateEnteredEventDetails": {"name": step}}
+        aws.histories[f"{order_id}-undo-{number}"] = [entered | at, {"type": "Over"} | at]
+    _, body = call("get_timeline", captured("get_timeline", ORDER=order_id))
+    assert [(step["step"], step["kind"]) for step in body["steps"]] == [
+        ("Reserve Stock", "forward"),
+        ("Withdraw Confirmation", "undo"),
+        ("Release Stock", "undo"),
+    ]
+
+
 def test_a_timeline_that_cannot_be_read_now_may_be_asked_for_again(
     world: World, aws: FakeAws
 ) -> None:
@@ -404,6 +421,27 @@ def test_refunding_and_withdrawing_answer_the_same_twice(world: World) -> None:
         assert invoke("withdraw_confirmation", command(order_id)) == {"outcome": "withdrawn"}
     late = invoke("confirm_order", command(order_id))
     assert late["outcome"] == "refused"
+
+
+@pytest.mark.parametrize("status", [Status.PLACED, Status.PARKED, Status.REJECTED])
+def test_a_repair_closes_what_is_open_and_forgets_the_saga_that_is_gone(
+    world: World, aws: FakeAws, status: Status
+) -> None:
+    order_id = world.standing(status)
+    token = "token" if status is Status.PARKED else None
+    document = undo_document(str(order_id), token)
+    assert invoke("withdraw_confirmation", document) == {"outcome": "withdrawn"}
+    for _ in range(2):
+        assert invoke("close_order", document) == {"outcome": "closed", "status": "REJECTED"}
+    reason = "DECLINED" if status is Status.REJECTED else "ABANDONED"
+    assert world.order(order_id).reason == reason
+    assert world.book.parked(order_id) is None
+    assert aws.facts(order_id).count("order.rejected.v1") == 1
+
+
+def test_a_repair_of_an_order_that_nobody_knows_learns_it(aws: FakeAws) -> None:  # noqa: ARG001
+    document = undo_document(str(uuid4()))
+    assert invoke("withdraw_confirmation", document) == {"outcome": "unknown_order"}
 
 
 def test_closing_a_confirmed_order_announces_nothing(world: World, aws: FakeAws) -> None:

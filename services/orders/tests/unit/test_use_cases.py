@@ -34,6 +34,7 @@ from orders.use_cases import (
     resume_order,
     withdraw_confirmation,
 )
+from shared.contracts.saga import undo_document
 from shared.errors import TransientFault
 
 ID = UUID("0199a3b2-7c41-7d52-8e5f-3a6b9c0d1e2f")
@@ -83,7 +84,8 @@ class Book:
     def confirm(self, order_id: UUID) -> Status:
         return self.orders[order_id].status
 
-    withdraw = confirm
+    def withdraw(self, order_id: UUID) -> Status | None:
+        return self.status(order_id)
 
     def close(self, order_id: UUID, reason: str) -> Status:
         self.notes.append(reason)
@@ -340,6 +342,21 @@ def test_withdrawing_finds_a_confirmation_that_had_happened() -> None:
     confirmed, placed = standing(Status.CONFIRMED), standing(Status.PLACED)
     assert withdraw_confirmation(ID, orders=confirmed) == {"outcome": "confirmed"}
     assert withdraw_confirmation(ID, orders=placed) == {"outcome": "withdrawn"}
+
+
+def test_withdrawing_an_order_that_nobody_knows_says_so() -> None:
+    assert withdraw_confirmation(ID, orders=Book()) == {"outcome": "unknown_order"}
+
+
+@pytest.mark.parametrize(("kept", "left"), [("dead", None), ("newer", "newer")])
+def test_closing_a_repaired_order_forgets_the_token_of_the_saga_that_is_gone(
+    kept: str, left: str | None
+) -> None:
+    book = standing(Status.REJECTED)
+    book.waits = ParkedSaga("Release Stock", kept)
+    close_order(ID, undo_document(str(ID), "dead"), orders=book)
+    assert (book.waits and book.waits.task_token) == left
+    assert book.notes == ["ABANDONED"]
 
 
 def test_closing_hands_on_the_reason_that_the_steps_left() -> None:
