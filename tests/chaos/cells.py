@@ -1,7 +1,7 @@
 """The cells of the fault matrix, the rules that make each, and what must come of it.
 
-A cell is a task, a fault in it, and how long the fault lasts. All of it is derived from the task's kind
-and the fault's nature; nothing here knows a state by its name.
+A cell is a task, a fault in it, and how long the fault lasts. All of it is derived from the task's
+kind and the fault's nature; nothing here knows a state by its name.
 """
 
 from collections.abc import Mapping

@@ -49,8 +49,7 @@ class Faults:
         """Keep the rules for as long as the block runs; yield their ids."""
         ids: list[str] = []
         try:
-            for rule in rules:
-                ids.append(self.add(rule))
+            ids.extend(map(self.add, rules))
             yield ids
         finally:
             for fault_id in ids:
