@@ -45,7 +45,7 @@ def lengths(cloud: Cloud) -> dict[str, int]:
 
 
 def settle(ground: Ground, say: Say) -> Aftermath:
-    """Let all messages end, remove every fault, redrive the dead letters; check before and after."""
+    """Let all messages end, remove every fault, redrive dead letters; check before and after."""
     after = Aftermath()
     say("waiting until no message is under way")
     _dry(ground.cloud)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.chaos.cells import Cell, background_rules, by_order, by_sku, cell_rules
 from tests.chaos.graph import Kind
-from tests.chaos.ground import Ground
+from tests.chaos.ground import Ground, Kept
 from tests.support.polling import eventually
 from tests.support.shop import Customer
 
@@ -140,6 +140,9 @@ def _compare(cell: Cell, ground: Ground, result: Result) -> None:
         result.wrong.append("an operator was called, and nothing called for one")
     if result.resumed[1:] == ["resumed"]:
         result.wrong.append("it was resumed twice")
+    confirmed = expected.status == "CONFIRMED"
+    if (kept := ground.kept(result.order_id)) != Kept(confirmed, confirmed, confirmed):
+        result.wrong.append(f"{expected.status}, and yet the order keeps: {kept}")
     if (execution := ground.execution(result.order_id)) != "SUCCEEDED":
         result.wrong.append(f"the saga's execution is {execution}")
     if (waiting := ground.order(result.order_id).parked_at) is not None:

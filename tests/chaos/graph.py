@@ -61,6 +61,13 @@ class Saga:
     tasks: Mapping[str, Task]
     # The tasks that must fail for good so that the saga comes by, in order; by task.
     reached_by: Mapping[str, tuple[str, ...]]
+    # The undo that finds out whether the pivot happened, when nobody knows.
+    settles_pivot: str
+
+    @property
+    def pivot(self) -> Task:
+        """The last forward task."""
+        return next(task for task in self.tasks.values() if task.kind is Kind.PIVOT)
 
     @property
     def first(self) -> Task:
@@ -74,6 +81,8 @@ class Function:
 
     name: str
     timeout: int  # seconds
+    operations: tuple[str, ...] = ()  # the AWS calls that its role lets it make
+    reads_queue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,7 @@ def build(definition: Mapping[str, Any], wired: Wiring) -> Saga:
     for name in tasks:
         if name not in ways:
             raise CannotBeFaulted(f"{name}: no path of successes and failures leads to it")
-    found = Saga(happy[0], tasks, ways)
+    found = Saga(happy[0], tasks, ways, states[happy[-1]]["Catch"][0]["Next"])
     if found.first.lines_at is None:
         raise CannotBeFaulted(f"{happy[0]}: comes before the order's id and shows no {LINES}")
     return found
@@ -270,14 +279,40 @@ def wiring() -> Wiring:
     return Wiring(substitutions, commands)
 
 
+def functions() -> list[Function]:
+    """Return every function of the services, by name."""
+    found = [
+        function
+        for template in (ROOT / "services").glob("*/serverless.yml")
+        for function in _functions(load(template)).values()
+    ]
+    return sorted(found, key=lambda function: function.name)
+
+
 def _functions(service: Mapping[str, Any]) -> dict[str, Function]:
     """Return the functions by the logical name that the framework gives them."""
     return {
         f"{key[0].upper()}{key[1:]}LambdaFunction": Function(
-            f"{service['service']}-{STAGE}-{key}", _seconds(service, function.get("timeout", 6))
+            f"{service['service']}-{STAGE}-{key}",
+            _seconds(service, function.get("timeout", 6)),
+            _operations(function.get("iamRoleStatements", [])),
+            any("sqs" in event for event in function.get("events", [])),
         )
         for key, function in service.get("functions", {}).items()
     }
+
+
+# IAM names what is allowed, the SDK what is called.
+_CALLED = {"sns:Publish": "sns:PublishBatch"}
+
+
+def _operations(statements: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    actions: set[str] = set()
+    for statement in statements:
+        action = statement["Action"]
+        actions.update([action] if isinstance(action, str) else action)
+    called = (_CALLED.get(action, action) for action in actions)
+    return tuple(sorted(name.replace("states:", "stepfunctions:") for name in called))
 
 
 def _seconds(service: Mapping[str, Any], value: Any) -> int:

@@ -19,6 +19,8 @@ from tests.support.polling import eventually
 from tests.support.shop import Customer, Shop
 
 CONNECTIONS = 10
+WATCHER = "chaos"
+"""What connections that only look are called: they are not ended on purpose."""
 
 _ORDER = sa.text(
     "SELECT o.status, o.reason, p.step FROM orders o LEFT JOIN parked_orders p ON p.order_id = o.id"
@@ -33,6 +35,15 @@ class Seen:
     status: str
     reason: str | None
     parked_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an order still holds: of the shop's stock, and of its customer's money."""
+
+    reserved: bool
+    shipped: bool
+    captured: bool
 
 
 class Facts:
@@ -107,13 +118,17 @@ class Ground:
             stack.callback(self.shop.close)
             self.faults = Faults(cloud)
             stack.callback(self.faults.close)
-            self._orders = sa.create_engine(
-                cloud.database_url("orders"),
-                pool_size=CONNECTIONS,
-                pool_pre_ping=True,  # connections are ended on purpose here
-                isolation_level="AUTOCOMMIT",
+            self._orders, self._inventory = (
+                sa.create_engine(
+                    cloud.database_url(service),
+                    pool_size=CONNECTIONS,
+                    isolation_level="AUTOCOMMIT",
+                    connect_args={"application_name": WATCHER},
+                )
+                for service in ("orders", "inventory")
             )
             stack.callback(self._orders.dispose)
+            stack.callback(self._inventory.dispose)
             self.facts = Facts(cloud)
             stack.callback(self.facts.close)
             self._stack = stack.pop_all()
@@ -172,6 +187,22 @@ class Ground:
         with self._orders.connect() as connection:
             rows = connection.execute(query, {"ids": list(ids)})
             return {str(row[0]): Seen(*row[1:]) for row in rows}
+
+    def kept(self, order_id: str) -> Kept:
+        """Return what inventory and the gateway hold for an order."""
+        held = "SELECT count(*) FROM {} WHERE order_id = :id AND status = '{}'"
+        ledger = "SELECT count(*) FROM sandbox_gateway.ledger WHERE key = :id AND status = '{}'"
+        with self._inventory.connect() as inventory, self._orders.connect() as orders:
+            return Kept(
+                *(
+                    bool(connection.scalar(sa.text(query), {"id": order_id}))
+                    for connection, query in (
+                        (inventory, held.format("reservations", "reserved")),
+                        (inventory, held.format("shipments", "shipped")),
+                        (orders, ledger.format("captured")),
+                    )
+                )
+            )
 
     def execution(self, order_id: str) -> str:
         """Return the status of an order's saga, such as RUNNING or SUCCEEDED."""
