@@ -7,7 +7,7 @@ silently would prove nothing about it.
 
 import heapq
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
@@ -294,8 +294,8 @@ def _functions(service: Mapping[str, Any]) -> dict[str, Function]:
     return {
         f"{key[0].upper()}{key[1:]}LambdaFunction": Function(
             f"{service['service']}-{STAGE}-{key}",
-            _seconds(service, function.get("timeout", 6)),
-            _operations(function.get("iamRoleStatements", [])),
+            int(_filled(service, function.get("timeout", 6))),
+            _operations(_filled(service, item) for item in function.get("iamRoleStatements", [])),
             any("sqs" in event for event in function.get("events", [])),
         )
         for key, function in service.get("functions", {}).items()
@@ -306,7 +306,7 @@ def _functions(service: Mapping[str, Any]) -> dict[str, Function]:
 _CALLED = {"sns:Publish": "sns:PublishBatch"}
 
 
-def _operations(statements: list[Mapping[str, Any]]) -> tuple[str, ...]:
+def _operations(statements: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     actions: set[str] = set()
     for statement in statements:
         action = statement["Action"]
@@ -315,10 +315,11 @@ def _operations(statements: list[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted(name.replace("states:", "stepfunctions:") for name in called))
 
 
-def _seconds(service: Mapping[str, Any], value: Any) -> int:
+def _filled(service: Mapping[str, Any], value: Any) -> Any:
+    """Follow a reference to the service's own settings."""
     if isinstance(value, str) and (found := re.fullmatch(r"\$\{self:custom\.(\w+)\}", value)):
-        value = service["custom"][found[1]]
-    return int(value)
+        return service["custom"][found[1]]
+    return value
 
 
 def _resources(folder: Path) -> dict[str, Any]:

@@ -20,10 +20,10 @@ class Moment:
     task: Task
     effect_done: bool
     background: tuple[Task, ...]
-    # The tasks on the way had taken effect and only their answers were lost.
-    unheard: bool
     answer: int  # what the API must say to a cancellation
     status: str  # how the order must end
+    unheard: bool = False
+    """The tasks on the way had taken effect and only their answers were lost."""
 
     @property
     def name(self) -> str:
@@ -48,12 +48,18 @@ def moments(saga: Saga) -> list[Moment]:
     for task in saga.tasks.values():
         background = tuple(saga.tasks[name] for name in saga.reached_by[task.name])
         for effect_done in (False, True):
-            found.append(
-                Moment(task, effect_done, background, False, *_end(task, effect_done=effect_done))
-            )
+            answer, status = _end(task, effect_done=effect_done)
+            found += [Moment(task, effect_done, background, answer, status)]
     # While the saga asks whether the order was confirmed, it was: too late to cancel.
     found += [
-        Moment(saga.tasks[saga.settles_pivot], effect_done, (saga.pivot,), True, 409, "CONFIRMED")
+        Moment(
+            saga.tasks[saga.settles_pivot],
+            effect_done,
+            (saga.pivot,),
+            409,
+            "CONFIRMED",
+            unheard=True,
+        )
         for effect_done in (False, True)
     ]
     return found
