@@ -153,8 +153,8 @@ check: setup ## Lint, types, import directions
 	PYTHONPATH=shared/src:services/orders:services/inventory:services/notifications:services/operations .venv/bin/lint-imports
 
 .PHONY: test-services
-test-services: setup ## Unit and integration tests, contracts, the saga's lint
-	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga
+test-services: setup ## Unit and integration tests, contracts, the saga's lint, the operators' programs
+	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/operate
 
 .PHONY: test-artifacts
 test-artifacts: setup ## Package every service and test what would be deployed
