@@ -154,7 +154,7 @@ check: setup ## Lint, types, import directions
 
 .PHONY: test-services
 test-services: setup ## Unit and integration tests, contracts, the saga's lint, the operators' programs
-	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/operate
+	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/chaos tests/operate
 
 .PHONY: test-artifacts
 test-artifacts: setup ## Package every service and test what would be deployed
@@ -168,10 +168,21 @@ test-localcloud: setup ## The local cloud's own tests, against a real LocalStack
 e2e: setup ## End-to-end tests against the cloud that runs (make up deploy)
 	$(PYTHON) -m pytest -n 4 --dist worksteal tests/e2e
 
+# What breaks on purpose, breaks under this: the services' own code says what must come of it.
+CHAOS := PYTHONPATH=services/orders $(PYTHON) -m tests.chaos
+
+.PHONY: chaos
+chaos: up deploy ## Break every step of the saga in every way, and draw what came of it
+	@$(CHAOS).matrix $(if $(ONLY),--only "$(ONLY)")
+
+.PHONY: crash-test
+crash-test: up deploy ## Crash anything at any time: make crash-test ORDERS=200 SEED=7
+	@$(CHAOS).crash --orders $(or $(ORDERS),200) $(if $(SEED),--seed $(SEED))
+
 .PHONY: test
 test: ## Every test, on ports and a state folder of its own
 	@$(MAKE) check test-services test-artifacts test-localcloud
-	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy e2e
+	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy e2e crash-test ORDERS=20 SEED=7
 
 # ── measure ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,7 @@ A cell is a task, a fault in it, and how long the fault lasts. All of it is deri
 kind and the fault's nature; nothing here knows a state by its name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -334,3 +334,22 @@ def by_sku(task: Task, sku: str) -> dict[str, str]:
 
 def _typed(task: Task) -> dict[str, str]:
     return {"type": task.command} if task.command else {}
+
+
+# ── a short form ────────────────────────────────────────────────────────────────────────────────
+
+SHORT_FAULTS = (Fault.ERROR_BEFORE, Fault.KILLED_AFTER)
+
+
+def short_form(cells: Sequence[Cell]) -> list[Cell]:
+    """Choose what is over in a minute: each task once, and each kind of task for good."""
+    once = [cell for cell in cells if cell.lasting is Lasting.ONCE and cell.fault in SHORT_FAULTS]
+    # A command that fails for good takes minutes; a direct call does not.
+    lasting = {
+        cell.task.kind: cell
+        for cell in reversed(cells)
+        if cell.lasting is Lasting.ALWAYS
+        and cell.fault is Fault.KILLED_AFTER
+        and cell.task.command is None
+    }
+    return [*once, *reversed(lasting.values())]

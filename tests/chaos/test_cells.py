@@ -11,6 +11,7 @@ from tests.chaos.cells import (
     cell_rules,
     generate,
     hold_rule,
+    short_form,
 )
 from tests.chaos.graph import Kind, saga
 
@@ -171,3 +172,13 @@ def test_the_longest_cells_are_known_as_such() -> None:
     assert longest.lasting is Lasting.ALWAYS
     # All of them side by side must fit into the ten minutes of a whole run, with the dead letters.
     assert longest.seconds < 240
+
+
+def test_the_short_form_meets_every_task_and_every_kind_for_good() -> None:
+    short = short_form(CELLS)
+
+    assert {cell.task.name for cell in short} == SAGA.tasks.keys()
+    lasting = [cell for cell in short if cell.lasting is Lasting.ALWAYS]
+    assert {cell.task.kind for cell in lasting} == set(Kind)
+    assert any(cell.expected.parked_at for cell in lasting)
+    assert max(cell.seconds for cell in short) < 60

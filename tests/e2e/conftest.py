@@ -5,15 +5,23 @@ make up deploy
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import cast
 
 import pytest
 
+from tests.chaos.background import running
+from tests.chaos.cells import Cell
+from tests.chaos.graph import saga
+from tests.chaos.ground import Ground
 from tests.support.cloud import Cloud
 from tests.support.conservation import Books, books
 from tests.support.polling import eventually
 from tests.support.shop import Customer, Shop
 
 _BOOKS = pytest.StashKey[str]()
+MATRIX = "test_fault_matrix.py"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -24,8 +32,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the test that waits for minutes, so that the others run beside it."""
-    items.sort(key=lambda item: item.path.name != "test_dead_letters.py")
+    """Begin with the test that waits for minutes, so that the others run beside it.
+
+    The fault matrix begins by itself (see fault_matrix); who waits for it comes last.
+    """
+    order = {"test_dead_letters.py": 0, MATRIX: 2}
+    items.sort(key=lambda item: order.get(item.path.name, 1))
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +59,38 @@ def shop(cloud: Cloud) -> Iterator[Shop]:
 @pytest.fixture
 def customer() -> Customer:
     return Customer()
+
+
+@pytest.fixture(scope="session")
+def ground(cloud: Cloud) -> Iterator[Ground]:
+    with Ground(cloud, saga()) as found:
+        yield found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fault_matrix(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """Run the chosen cells beside all other tests; the folder is where their results appear.
+
+    Whichever process makes the folder runs them, so that they run once and share their waits.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if _in_worker(request.session) else base) / "fault-matrix"
+    cells: list[Cell] = [
+        cast("Cell", item.callspec.params["cell"])
+        for item in request.session.items
+        if item.path.name == MATRIX and isinstance(item, pytest.Function)
+    ]
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        cells = []
+    with ExitStack() as stack:
+        if cells:
+            ground = stack.enter_context(Ground(Cloud.from_environment(), saga()))
+            stack.enter_context(running(cells, ground, folder))
+        yield folder
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
