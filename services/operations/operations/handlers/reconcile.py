@@ -6,11 +6,18 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from operations import bootstrap
-from shared.observability import correlated, count, logger, metrics
+from shared.observability import count, logger, metrics
 
 log = logger()
 numbers = metrics()
 reconcile = bootstrap.reconcile()
+
+_METRICS = {
+    "repaired": "Repaired",
+    "unrepairable": "Unrepairable",
+    "failed": "RepairFailed",
+    "left": "RepairLeft",
+}
 
 
 @log.inject_lambda_context
@@ -20,8 +27,7 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG0
     result = reconcile(event)
     findings = [asdict(found) for found in result.findings]
     for found in findings:
-        with correlated(log, found["order_id"]):
-            log.warning("order_reconciled", dry_run=result.dry_run, **_without_id(found))
+        log.warning("order_reconciled", dry_run=result.dry_run, **found)
     totals = {
         "repaired": result.repaired,
         "unrepairable": result.unrepairable,
@@ -32,15 +38,3 @@ def handler(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG0
         if not result.dry_run:
             count(numbers, _METRICS[name], total)
     return {"dry_run": result.dry_run, "findings": findings, **totals}
-
-
-_METRICS = {
-    "repaired": "Repaired",
-    "unrepairable": "Unrepairable",
-    "failed": "RepairFailed",
-    "left": "RepairLeft",
-}
-
-
-def _without_id(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if name != "order_id"}
