@@ -4,7 +4,6 @@ The process is killed for real, by the local cloud, at the moment of the AWS cal
 commit. The relay, once a minute, brings what is left; the tests share the wait for it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,6 @@ import httpx
 import pytest
 
 from tests.chaos.faults import Faults
-from tests.chaos.graph import saga
 from tests.chaos.ground import Ground
 from tests.support.cloud import Cloud, unique
 from tests.support.polling import eventually
@@ -34,12 +32,6 @@ class Left:
     delivery: dict[str, Any]
     untold: str
     untold_to: Customer
-
-
-@pytest.fixture(scope="module")
-def ground(cloud: Cloud) -> Iterator[Ground]:
-    with Ground(cloud, saga()) as ground:
-        yield ground
 
 
 @pytest.fixture(scope="module")
