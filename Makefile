@@ -159,3 +159,7 @@ reconcile: setup ## Repair orders that no saga brings to an end: make reconcile 
 .PHONY: bench-flow
 bench-flow: setup ## Time placed → CONFIRMED on the cloud that runs: make bench-flow ORDERS=30
 	@$(PYTHON) -m bench.placed_to_confirmed $${ORDERS:-30}
+
+.PHONY: bench-audit
+bench-audit: setup ## Time an audit of 10^3, 10^5 and 10^6 orders: make bench-audit SIZES="1000 100000"
+	@PYTHONPATH=services/operations $(PYTHON) -m bench.audit_growth $${SIZES:-1000 100000 1000000}

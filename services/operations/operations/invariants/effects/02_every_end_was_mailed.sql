@@ -1,4 +1,5 @@
--- Every end of an order was mailed. (Earlier news may have been overtaken by it, and then is not.)
+-- Every end of an order was mailed.
+-- (Earlier news may have been overtaken by it, and then is not mailed.)
 SELECT f.subject, format('%s: no mail', f.type), 'one mail'
 FROM outbox f
 WHERE f.type IN ('order.confirmed.v1', 'order.rejected.v1', 'order.cancelled.v1')

@@ -1,4 +1,5 @@
--- The units on the shelf's books are those of the deliveries. (A delivery keeps no lines.)
+-- The units on the shelf's books are those of the deliveries.
+-- (A delivery keeps no lines, so there is one sum over all skus.)
 SELECT 'all skus', format('%s received', received), format('%s, as the deliveries say', delivered)
 FROM (
     SELECT
