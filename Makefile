@@ -184,6 +184,12 @@ test: ## Every test, on ports and a state folder of its own
 	@$(MAKE) check test-services test-artifacts test-localcloud
 	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy e2e crash-test ORDERS=20 SEED=7
 
+# ── operate ─────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: reconcile
+reconcile: setup ## Repair orders that no saga brings to an end: make reconcile [DRY_RUN=1] [STAGE=…]
+	@$(PYTHON) tools/reconcile.py --stage $(STAGE) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+
 # ── measure ─────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: bench-flow

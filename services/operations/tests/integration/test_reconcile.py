@@ -37,7 +37,7 @@ from orders.adapters.sandbox_gateway import SandboxGateway
 from orders.domain import Line, Order, Status
 from shared.contracts.saga import undo_document, undo_name
 from shared.ids import uuid7
-from tests.support.postgres import database
+from tests.support.postgres import auditor_url, database
 from tests.support.step_functions import MACHINE, FakeStates, step_functions
 
 SERVICES = Path(__file__).parents[3]
@@ -172,8 +172,8 @@ class World:
         return reconcile(
             {"dry_run": dry_run},
             books=SqlSuspects(
-                reading(_auditors(self.orders)),
-                reading(_auditors(self.inventory)),
+                reading(auditor_url(self.orders)),
+                reading(auditor_url(self.inventory)),
                 Sagas(client, MACHINE),
             ),
             executions=StepFunctionsExecutions(client, MACHINE),
@@ -193,10 +193,6 @@ class World:
         assert found.fault is None
         assert found.done == (found.execution is not None)
         return found.kind, found.repair, found.execution
-
-
-def _auditors(engine: sa.Engine) -> str:
-    return engine.url.set(username="auditor").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="module")
@@ -474,7 +470,7 @@ def test_what_was_closed_before_the_horizon_is_not_searched_again_and_again(worl
 
 def test_the_reconciler_can_read_and_not_write(world: World) -> None:
     order_id = world.place()
-    engine = reading(_auditors(world.orders))
+    engine = reading(auditor_url(world.orders))
     with pytest.raises(sa.exc.ProgrammingError, match="permission denied"), engine.begin() as it:
         it.execute(sa.text("UPDATE orders SET reason = 'X' WHERE id = :id"), {"id": order_id})
 
@@ -487,8 +483,8 @@ def handler(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
         "POWERTOOLS_SERVICE_NAME": "operations",
-        "ORDERS_DATABASE_URL": _auditors(world.orders),
-        "INVENTORY_DATABASE_URL": _auditors(world.inventory),
+        "ORDERS_DATABASE_URL": auditor_url(world.orders),
+        "INVENTORY_DATABASE_URL": auditor_url(world.inventory),
         "PLACE_ORDER_SAGA_ARN": MACHINE,
         "STARTED_SECONDS": "300",
         "SETTLED_SECONDS": "60",
