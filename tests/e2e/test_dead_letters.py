@@ -105,6 +105,14 @@ def handled(
     return all(seen[subject] for subject in subjects)
 
 
+def silent(cloud: Cloud) -> list[str]:
+    """Return the queues whose alarm on dead letters does not ring."""
+    names = {f"local-orderflow-{queue}-dlq-depth" for queue in CONSUMERS}
+    found = cloud.client("cloudwatch").describe_alarms(AlarmNames=sorted(names))["MetricAlarms"]
+    assert {alarm["AlarmName"] for alarm in found} == names
+    return [alarm["AlarmName"] for alarm in found if alarm["StateValue"] != "ALARM"]
+
+
 def mark_in(message: Mapping[str, Any], marks: Iterable[str]) -> bool:
     return any(text in message["body"] for text in marks)
 
@@ -186,6 +194,7 @@ def test_poison_ends_in_the_dead_letters_and_what_took_effect_is_redriven_withou
         errors = {each["last_error"] for each in letters}
         assert len(errors) == 3, errors
         assert all(re.match(r"\w+_(failed|not_stored): \w+: .", error) for error in errors), errors
+    eventually(lambda: not silent(cloud), "the alarms ring", within=150, every=2)
     shop.can_buy_exactly(shelf, 2)
     assert [len(cloud.mails(who.email)) for who in (first, second)] == [1, 1]
     assert [cloud.sales(sku)[0]["units"] for sku in sold] == [1, 1]
