@@ -39,7 +39,9 @@ PATIENCE = 30
 """Seconds for one look: what it holds must not come back while it goes on."""
 APPEARS = 60
 """Seconds within which a move that was started must show."""
+NOTHING_LOGGED = "(nothing in the log: the function was killed, or the log has expired)"
 _BATCH = 10
+_IDS = 20  # in a filter pattern, which holds 1024 characters
 _TASK_ENDS = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 Message = dict[str, Any]
@@ -214,30 +216,36 @@ class Aws:
             for mapping in page["EventSourceMappings"]
         ]
 
-    def last_error(self, message: Message, functions: Sequence[str]) -> str:
-        """Return what the consumer logged about the message last."""
-        if not functions:
-            return "(nothing reads the queue)"
-        lines = [line for function in functions for line in self._log_lines(function, message)]
-        if lines:
-            return error_in(max(lines)[1])
-        return "(nothing in the log: the function was killed, or the log has expired)"
+    def last_errors(self, messages: Sequence[Message], functions: Sequence[str]) -> dict[str, str]:
+        """Return by message id what the consumers logged about each message last."""
+        last: dict[str, tuple[int, str]] = {}
+        for function in functions:
+            for at in range(0, len(messages), _IDS):
+                for time_, id_, line in self._log_lines(function, messages[at : at + _IDS]):
+                    last[id_] = max(last.get(id_, (0, "")), (time_, line))
+        return {id_: error_in(line) for id_, (_, line) in last.items()}
 
-    def _log_lines(self, function: str, message: Message) -> list[tuple[int, str]]:
+    def _log_lines(
+        self, function: str, messages: Sequence[Message]
+    ) -> Iterator[tuple[int, str, str]]:
+        """Yield time, message id and text of each structured line about one of the messages."""
         found = self.lambda_.get_function_configuration(FunctionName=function)
-        group = found.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{function}")
         pages = self.logs.get_paginator("filter_log_events").paginate(
-            logGroupName=group,
-            filterPattern=f'"{message["MessageId"]}"',
-            # Its first receipt comes after it was sent, by whoever's clock.
-            startTime=int(message["Attributes"]["SentTimestamp"]) - 60_000,
+            logGroupName=found.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{function}"),
+            # Any of them. The local cloud knows no such pattern and answers with every line.
+            filterPattern=" ".join(f'?"{each["MessageId"]}"' for each in messages),
+            # The first receipt comes after it was sent, by whoever's clock.
+            startTime=min(int(each["Attributes"]["SentTimestamp"]) for each in messages) - 60_000,
         )
+        ids = {each["MessageId"] for each in messages}
         try:
-            return [
-                (each["timestamp"], each["message"]) for page in pages for each in page["events"]
-            ]
+            for page in pages:
+                for event in page["events"]:
+                    id_ = message_id_in(event["message"])
+                    if id_ in ids:
+                        yield event["timestamp"], id_, event["message"]
         except self.logs.exceptions.ResourceNotFoundException:
-            return []
+            return  # it has never run
 
     def move_tasks(self, queue: Queue) -> list[dict[str, Any]]:
         """Return the moves out of a queue, newest first."""
@@ -247,14 +255,18 @@ class Aws:
         return sorted(tasks, key=lambda task: task.get("StartedTimestamp", 0), reverse=True)
 
 
-def error_in(line: str) -> str:
-    """Return the error of a structured log line: `command_failed: UnreadableMessage: no JSON`."""
+def message_id_in(line: str) -> str:
+    """Return the message that a structured log line is about; "" if it is about none."""
     try:
         fields = json.loads(line)
     except ValueError:
-        return line.strip()
-    if not isinstance(fields, dict):
-        return line.strip()
+        return ""
+    return str(fields.get("sqs_message_id", "")) if isinstance(fields, dict) else ""
+
+
+def error_in(line: str) -> str:
+    """Return the error of a structured log line: `command_failed: UnreadableMessage: no JSON`."""
+    fields = json.loads(line)
     said = str(fields.get("message", "?"))
     name = fields.get("exception_name")
     if not name:
@@ -292,9 +304,9 @@ def look(aws: Aws, found: DeadLetters, limit: int) -> list[Letter]:
     with aws.held(found.queue, enough=lambda held: len(held) >= limit) as held:
         messages = held[:limit]
     functions = aws.consumers(found.sources) if messages else []
-    with ThreadPoolExecutor(4) as pool:
-        errors = pool.map(lambda each: aws.last_error(each, functions), messages)
-        letters = [letter(*each) for each in zip(messages, errors, strict=True)]
+    errors = aws.last_errors(messages, functions)
+    unknown = NOTHING_LOGGED if functions else "(nothing reads the queue)"
+    letters = [letter(each, errors.get(each["MessageId"], unknown)) for each in messages]
     return sorted(letters, key=lambda each: each.sent_at)
 
 

@@ -15,6 +15,7 @@ from tools.dead_letters import (
     error_in,
     letter,
     main,
+    message_id_in,
     resendable,
 )
 from tools.terminal import age, plain
@@ -119,12 +120,24 @@ def logged(**fields: Any) -> str:
             "command_failed: KeyError",
         ),
         (logged(), "command_failed"),
-        ("Task timed out after 10 s\n", "Task timed out after 10 s"),
-        ("[1]", "[1]"),
     ],
 )
 def test_the_error_of_a_log_line_is_the_exceptions_own_words(line: str, error: str) -> None:
     assert error_in(line) == error
+
+
+@pytest.mark.parametrize(
+    ("line", "id_"),
+    [
+        (logged(sqs_message_id="m-1"), "m-1"),
+        (logged(fact_id="m-1"), ""),
+        ("REPORT RequestId: m-1", ""),
+        ("[1]", ""),
+        ('{"_aws": {}}', ""),
+    ],
+)
+def test_only_a_line_about_a_message_tells_of_its_error(line: str, id_: str) -> None:
+    assert message_id_in(line) == id_
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "²"])

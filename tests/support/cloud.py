@@ -4,16 +4,17 @@ ORDERFLOW_PORT and ORDERFLOW_POSTGRES_PORT say where it is; they default to thos
 """
 
 import functools
+import importlib
+import io
 import json
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import boto3
 import httpx
@@ -22,7 +23,6 @@ from botocore.config import Config
 from shared.contracts.orders import ReleaseStock
 from shared.envelope import wrap
 
-_ROOT = Path(__file__).parents[2]
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 CONSUMERS = {
@@ -32,6 +32,15 @@ CONSUMERS = {
     "notifications-analytics": "notifications-local-countSales",
 }
 """Every queue, by the short form of its name, and the function that reads it."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True)
@@ -128,24 +137,24 @@ class Cloud:
         lines = [json.loads(text) for text in texts if text.startswith('{"level"')]
         return [line for line in lines if fields.items() <= line.items()]
 
-    def tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the operators' programs, `tools/<name>.py`, as make does; return its end."""
-        environment = {
-            **os.environ,
+    def tool(self, name: str, *arguments: str) -> Ended:
+        """Run one of the operators' programs, `tools/<name>.py`, with these arguments."""
+        program = importlib.import_module(f"tools.{name}")
+        out, err = io.StringIO(), io.StringIO()
+        settings = {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
         }
-        return subprocess.run(
-            [sys.executable, "-m", f"tools.{name}", *arguments],
-            cwd=_ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        # In this process: to start Python and to load boto3 would cost seconds, each time.
+        with (
+            mock.patch.dict(os.environ, settings),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code: int = program.main(arguments)
+        return Ended(code, out.getvalue(), err.getvalue())
 
     def dead_letters(self) -> dict[str, list[dict[str, Any]]]:
         """Return what `make dlq FORMAT=json` shows, by the short name of the source queue."""
