@@ -370,9 +370,7 @@ class Inventory(RuleBasedStateMachine):
         )
 
 
-def held(
-    sku: str, reserved: dict[UUID, Kept], shipped: dict[UUID, Kept], on_its_way: bool
-) -> int:
+def held(sku: str, reserved: dict[UUID, Kept], shipped: dict[UUID, Kept], on_its_way: bool) -> int:
     """Return how many of a sku the orders hold: on the shelf, or on their way."""
     return sum(
         kept.lines.get(sku, 0)
