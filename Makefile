@@ -156,6 +156,11 @@ check: setup ## Lint, types, import directions
 test-services: setup ## Unit and integration tests, contracts, the saga's lint, the operators' programs
 	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/chaos tests/operate
 
+.PHONY: test-domain-long
+test-domain-long: setup ## The domains' stateful tests and races, much longer and never the same twice
+	HYPOTHESIS_PROFILE=long $(PYTHON) -m pytest -n 2 --timeout 3600 --durations 5 \
+		services/*/tests/integration/test_stateful.py services/inventory/tests/integration/test_last_item.py
+
 .PHONY: test-artifacts
 test-artifacts: setup ## Package every service and test what would be deployed
 	$(PYTHON) -m pytest -n 2 tests/artifacts

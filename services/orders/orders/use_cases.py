@@ -30,8 +30,6 @@ from shared.errors import TransientFault
 
 Outcome = dict[str, str]
 
-RELAY_BATCH = 100
-
 
 @dataclass(frozen=True, slots=True)
 class PlaceOrder:
@@ -335,21 +333,6 @@ def resume_order(order_id: UUID, *, orders: ParkingLot, sagas: Resumable) -> Out
     orders.unpark(order_id, parked.task_token)
     outcome = "resumed" if resumed else "not_waiting"
     return {"outcome": outcome, "step": parked.step, "status": status.value}
-
-
-def relay_all(relay: Callable[[int], int], *, clock: Callable[[], float], seconds: float) -> int:
-    """Relay in batches until nothing is left, something fails, or time is up; return how many.
-
-    Small batches: each is a transaction held open while others answer, and what it delivered
-    counts only once it has committed.
-    """
-    relayed, start = 0, clock()
-    while clock() - start < seconds:
-        delivered = relay(RELAY_BATCH)
-        relayed += delivered
-        if delivered < RELAY_BATCH:
-            break
-    return relayed
 
 
 def priced(lines: Sequence[Mapping[str, Any]]) -> tuple[Line, ...]:

@@ -19,7 +19,6 @@ from orders.domain import (
     WantedLine,
 )
 from orders.use_cases import (
-    RELAY_BATCH,
     ChargeResult,
     Placed,
     PlaceOrder,
@@ -30,7 +29,6 @@ from orders.use_cases import (
     park_order,
     place_order,
     refund_payment,
-    relay_all,
     resume_order,
     withdraw_confirmation,
 )
@@ -421,28 +419,3 @@ def test_an_order_that_is_not_parked_is_not_resumed() -> None:
         "status": "PLACED",
     }
     assert resume_order(ID, orders=Book(), sagas=Sagas()) == {"outcome": "unknown_order"}
-
-
-def relayed(batches: list[int], *, seconds_each: float = 0) -> int:
-    """Relay `batches` in 10 seconds; return how many were asked for."""
-    asked: list[int] = []
-
-    def relay(limit: int) -> int:
-        asked.append(limit)
-        return batches[len(asked) - 1]
-
-    total = relay_all(relay, clock=lambda: len(asked) * seconds_each, seconds=10)
-    assert total == sum(batches[: len(asked)])
-    return len(asked)
-
-
-def test_the_relay_goes_on_until_nothing_is_left() -> None:
-    assert relayed([RELAY_BATCH, RELAY_BATCH, 3, 0]) == 3
-
-
-def test_the_relay_stops_where_something_was_not_accepted() -> None:
-    assert relayed([RELAY_BATCH - 1, 50]) == 1
-
-
-def test_the_relay_begins_no_batch_that_it_may_not_live_to_commit() -> None:
-    assert relayed([RELAY_BATCH] * 9, seconds_each=4) == 3
