@@ -109,6 +109,12 @@ url: ## Print the API's base URL
 curl-examples: setup ## Print working curl lines for every call of the API
 	@$(PYTHON) tools/curl_examples.py
 
+# ── operations ──────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: check-invariants
+check-invariants: setup ## Ask the audit whether the books balance: make check-invariants [PATIENCE="effects=0"]
+	@if [ $(STAGE) = local ]; then eval "$$($(CLOUD) env)"; fi; $(PYTHON) -m tools.check_invariants $(STAGE) $(PATIENCE)
+
 # ── the demo ────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: demo
