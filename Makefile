@@ -134,6 +134,10 @@ resume: setup ## Let a parked order go on: make resume ORDER=…
 	@: "$${ORDER:?which one? make resume ORDER=…}"
 	@$(REACH) && $(PYTHON) -m tools.parked --stage "$(STAGE)" resume "$$ORDER"
 
+.PHONY: check-invariants
+check-invariants: setup ## Ask the audit whether the books balance: make check-invariants [PATIENCE="effects=0"]
+	@if [ $(STAGE) = local ]; then eval "$$($(CLOUD) env)"; fi; $(PYTHON) -m tools.check_invariants $(STAGE) $(PATIENCE)
+
 # ── the demo ────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: demo

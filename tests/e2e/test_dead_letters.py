@@ -120,13 +120,16 @@ def mark_in(message: Mapping[str, Any], marks: Iterable[str]) -> bool:
 # Nearly all of it waiting, and a busy machine is slow.
 @pytest.mark.timeout(600)
 def test_poison_ends_in_the_dead_letters_and_what_took_effect_is_redriven_without_a_second_one(
-    cloud: Cloud, shop: Shop
+    cloud: Cloud, shop: Shop, made_up: Callable[[str], str]
 ) -> None:
     first, second = Customer(), Customer()
-    sold, listed = [unique("sku"), unique("sku")], [unique("sku"), unique("sku")]
+    sold, listed = ([made_up(unique("sku")) for _ in range(2)] for _ in range(2))
     shelf, held = shop.stock(2), [str(uuid7()), str(uuid7())]
+    told = [order_fact(OrderPlaced, who, "sku") for who in (first, second)]
+    for fact in told:
+        made_up(json.loads(fact)["subject"])
     mates = {
-        "notifications-email": [order_fact(OrderPlaced, who, "sku") for who in (first, second)],
+        "notifications-email": told,
         "notifications-analytics": [order_fact(OrderConfirmed, Customer(), sku) for sku in sold],
         "orders-catalogue": [listing(sku) for sku in listed],
         "inventory-commands": [reservation(order_id, shelf) for order_id in held],

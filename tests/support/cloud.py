@@ -18,6 +18,7 @@ from unittest import mock
 
 import boto3
 import httpx
+import sqlalchemy as sa
 from botocore.config import Config
 
 from shared.contracts.orders import ReleaseStock
@@ -192,6 +193,30 @@ class Cloud:
             {name: int(value["N"]) for name, value in item.items() if "N" in value}
             for item in items
         ]
+
+    def forget(self, subjects: Sequence[str]) -> None:
+        """Delete what services and consumers hold of orders and skus that never existed."""
+        dynamodb = self.client("dynamodb")
+        for table, subject, other in (
+            ("local-orderflow-deliveries", "order_id", "message_id"),
+            ("local-orderflow-sales", "sku", "day"),
+        ):
+            pages = dynamodb.get_paginator("scan").paginate(TableName=table)
+            for item in (item for page in pages for item in page["Items"]):
+                if item[subject]["S"] in subjects:
+                    key = {name: item[name] for name in (subject, other)}
+                    dynamodb.delete_item(TableName=table, Key=key)
+        for service, statements in {
+            "orders": (
+                "DELETE FROM catalogue WHERE sku = ANY(:subjects)",
+                "DELETE FROM outbox WHERE subject = ANY(:subjects)",
+            ),
+            "inventory": ("DELETE FROM outbox WHERE subject = ANY(:subjects)",),
+        }.items():
+            engine = sa.create_engine(self.database_url(service), poolclass=sa.NullPool)
+            with engine.begin() as connection:
+                for statement in statements:
+                    connection.execute(sa.text(statement), {"subjects": list(subjects)})
 
     def commands(self, order_id: str) -> list[dict[str, Any]]:
         """Return the commands that an order's saga sent, with their task tokens."""

@@ -44,5 +44,5 @@ class Patience:
         """Refuse what no time can be."""
         for name in ("sagas", "outboxes", "effects", "deploys"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
+            if type(value) is not int or value < 0:
                 raise ValueError(f"{name}: {value!r} is no number of seconds")

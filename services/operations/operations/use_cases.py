@@ -1,7 +1,7 @@
 """What operations does, and the collaborators that it needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 from operations.domain import Finding, Patience
@@ -20,11 +20,15 @@ def audit(request: Any, *, usual: Patience, books: Books) -> Sequence[Finding]:
 
 
 def patience_of(request: Any, usual: Patience) -> Patience:
-    """Read `{"effects": 0}` and its like; a schedule's event has no such fields.
+    """Read `{"effects": 0}` and its like, each field optional; a schedule's event asks for nothing.
 
     Raises ValueError naming the field.
     """
-    asked = request if isinstance(request, Mapping) else {}
-    return Patience(
-        **{field.name: asked.get(field.name, getattr(usual, field.name)) for field in fields(usual)}
-    )
+    if not isinstance(request, Mapping):
+        raise ValueError(f"{request!r} is no object")  # noqa: TRY004 - the caller's data, no bug
+    asked = {} if "detail-type" in request else dict(request)
+    names = [field.name for field in fields(usual)]
+    for name in asked:
+        if name not in names:
+            raise ValueError(f"{name}: unknown; one of {', '.join(names)}")
+    return replace(usual, **asked)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ MACHINE = {
 }
 
 Row = dict[str, Any]
+_KEYS = {
+    "idempotency": ("id",),
+    "deliveries": ("order_id", "message_id"),
+    "sales": ("day", "sku"),
+}
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +88,7 @@ class World:
     consumers: Consumers
     state_machine: str
     dynamodb: Any
+    touched: set[str] = field(default_factory=set)
 
     def audit(self, patience: Patience = AT_ONCE) -> dict[str, Finding]:
         """Return what an audit finds now, by invariant."""
@@ -121,10 +127,12 @@ class World:
 
     def put(self, table: str, item: Row) -> None:
         """Write an item to a consumer's table."""
+        self.touched.add(table)
         self.dynamodb.put_item(TableName=table, Item=_typed(item))
 
     def take(self, table: str, key: Row) -> None:
         """Delete an item of a consumer's table."""
+        self.touched.add(table)
         answer = self.dynamodb.delete_item(TableName=table, Key=_typed(key), ReturnValues="ALL_OLD")
         assert answer["Attributes"], f"nothing stood under {key}"
 
@@ -180,34 +188,33 @@ def healthy(aws: str) -> Iterator[World]:
         yield world
 
 
+@pytest.fixture(scope="session")
+def effects(healthy: World) -> dict[str, list[Row]]:
+    """Return what the consumers' tables hold, by table."""
+    consumers = healthy.consumers
+    tables = (consumers.records, consumers.deliveries, consumers.sales)
+    return {table: healthy.items(table) for table in tables}
+
+
 @pytest.fixture
-def world(healthy: World) -> Iterator[World]:
+def world(healthy: World, effects: dict[str, list[Row]]) -> Iterator[World]:
     """Return a copy that a test may break; what it does to a table is undone."""
-    tables = (healthy.consumers.records, healthy.consumers.deliveries, healthy.consumers.sales)
-    before = {table: healthy.items(table) for table in tables}
     with copy_of(healthy.orders) as orders, copy_of(healthy.inventory) as inventory:
-        yield World(orders, inventory, healthy.consumers, healthy.state_machine, healthy.dynamodb)
-    for table, items in before.items():
-        for item in healthy.items(table):
-            if item not in items:
-                healthy.take(table, {name: item[name] for name in _keys()[table_kind(table)]})
-        after = healthy.items(table)
-        for item in items:
-            if item not in after:
+        copy = replace(healthy, orders=orders, inventory=inventory, touched=set())
+        yield copy
+    for table in copy.touched:
+        now = healthy.items(table)
+        for item in now:
+            if item not in effects[table]:
+                healthy.take(table, {name: item[name] for name in _KEYS[table_kind(table)]})
+        for item in effects[table]:
+            if item not in now:
                 healthy.put(table, item)
 
 
 def table_kind(table: str) -> str:
     """Return which of the three a table is."""
     return table.rsplit("-", 1)[1]
-
-
-def _keys() -> dict[str, tuple[str, ...]]:
-    return {
-        "idempotency": ("id",),
-        "deliveries": ("order_id", "message_id"),
-        "sales": ("day", "sku"),
-    }
 
 
 def _create_tables(dynamodb: Any, consumers: Consumers) -> None:
