@@ -208,3 +208,7 @@ bench-flow: setup ## Time placed → CONFIRMED on the cloud that runs: make benc
 .PHONY: bench-audit
 bench-audit: setup ## Time an audit of 10^3, 10^5 and 10^6 orders: make bench-audit SIZES="1000 100000"
 	@PYTHONPATH=services/operations $(PYTHON) -m bench.audit_growth $${SIZES:-1000 100000 1000000}
+
+.PHONY: bench-reconcile
+bench-reconcile: setup ## Time the search of a reconciliation: make bench-reconcile SIZES="1000 100000"
+	@PYTHONPATH=services/operations $(PYTHON) -m bench.reconcile_growth $${SIZES:-1000 100000 1000000}
