@@ -79,9 +79,9 @@ def _endpoint(folders: pytest.TempPathFactory) -> Iterator[str]:
         subprocess.run([command, "down"], env=environment, check=True)
 
 
-@dataclass(frozen=True)
+@dataclass
 class World:
-    """All that an audit reads."""
+    """All that an audit reads. The databases are everyone's until a test asks for its own."""
 
     orders: sa.Engine
     inventory: sa.Engine
@@ -89,6 +89,16 @@ class World:
     state_machine: str
     dynamodb: Any
     touched: set[str] = field(default_factory=set)
+    copies: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    own: set[str] = field(default_factory=set)
+
+    def copy(self, database: str) -> sa.Engine:
+        """Return a copy of `orders` or `inventory`, to break; it is what is audited from now on."""
+        if database not in self.own:
+            setattr(self, database, self.copies.enter_context(copy_of(getattr(self, database))))
+            self.own.add(database)
+        engine: sa.Engine = getattr(self, database)
+        return engine
 
     def audit(self, patience: Patience = AT_ONCE) -> dict[str, Finding]:
         """Return what an audit finds now, by invariant."""
@@ -118,8 +128,7 @@ class World:
 
     def change(self, database: str, *statements: str, **values: Any) -> None:
         """Change data behind everyone's back: no trigger, no constraint that a test has dropped."""
-        engine = self.orders if database == "orders" else self.inventory
-        with engine.begin() as connection:
+        with self.copy(database).begin() as connection:
             connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
             for statement in statements:
                 result = connection.execute(sa.text(statement), values)
@@ -198,11 +207,11 @@ def effects(healthy: World) -> dict[str, list[Row]]:
 
 @pytest.fixture
 def world(healthy: World, effects: dict[str, list[Row]]) -> Iterator[World]:
-    """Return a copy that a test may break; what it does to a table is undone."""
-    with copy_of(healthy.orders) as orders, copy_of(healthy.inventory) as inventory:
-        copy = replace(healthy, orders=orders, inventory=inventory, touched=set())
-        yield copy
-    for table in copy.touched:
+    """Return a world that a test may break; what it does to a consumer's table is undone."""
+    with contextlib.ExitStack() as copies:
+        mine = replace(healthy, touched=set(), copies=copies, own=set())
+        yield mine
+    for table in mine.touched:
         now = healthy.items(table)
         for item in now:
             if item not in effects[table]:

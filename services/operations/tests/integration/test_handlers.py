@@ -26,8 +26,13 @@ class Context:
 
 
 @pytest.fixture
-def audit(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Import the function anew, as a cold start does."""
+def audit(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Any]:
+    """Import the function anew, as a cold start does, on databases of its own."""
+    capsys.readouterr()  # The function's logger keeps the output that it was born with.
+    world.copy("orders")
+    world.copy("inventory")
     for name, value in {
         "POWERTOOLS_SERVICE_NAME": f"operations-{id(world)}",
         "ORDERS_DATABASE_URL": auditor_url(world.orders),

@@ -686,7 +686,7 @@ def _confirmed_alone(world: World) -> str:
 
 def _without_checks(world: World) -> None:
     names = "SELECT conname FROM pg_constraint WHERE conrelid = 'stock'::regclass AND contype = 'c'"
-    with world.inventory.begin() as connection:
+    with world.copy("inventory").begin() as connection:
         for name in connection.execute(sa.text(names)).scalars().all():
             connection.execute(sa.text(f"ALTER TABLE stock DROP CONSTRAINT {name}"))
 
