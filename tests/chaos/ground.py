@@ -172,7 +172,7 @@ class Ground:
     def held(self, sku: str, **options: Any) -> Iterator[str]:
         """Place an order whose saga does not pass its first step before the block has ended."""
         with self.faults.during(hold_rule(self.saga, sku)):
-            yield self.shop.place({sku: 1}, customer=Customer(), **options)
+            yield self.shop.place({sku: 1}, **({"customer": Customer()} | options))
 
     def order(self, order_id: str) -> Seen:
         """Return an order; much cheaper than asking the API."""

@@ -36,7 +36,7 @@ def test_a_fact_that_comes_three_times_is_mailed_once(
     for _ in range(TIMES):
         cloud.publish("events", envelope)
 
-    eventually(dropped, "the duplicates were seen")
+    eventually(dropped, "the duplicates were seen", within=150)
     assert len(cloud.mails(customer.email)) == 1
 
 
@@ -59,7 +59,7 @@ def test_a_sale_that_comes_three_times_is_counted_once(
     for _ in range(TIMES):
         cloud.publish("events", envelope)
 
-    eventually(dropped, "the duplicates were seen")
+    eventually(dropped, "the duplicates were seen", within=150)
     assert cloud.sales(sku) == [{"units": 2, "orders": 1, "revenue_EUR": 500}]
 
 

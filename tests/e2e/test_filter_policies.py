@@ -62,6 +62,8 @@ def _shadow(cloud: Cloud, topic: str) -> Shadow:
         .paginate(TopicArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:local-orderflow-{topic}")
         .search("Subscriptions")
     ):
+        if "local-orderflow-" not in subscription["Endpoint"]:
+            continue  # another test's ear
         deployed = sns.get_subscription_attributes(SubscriptionArn=subscription["SubscriptionArn"])
         attributes = deployed["Attributes"]
         queue = subscription["Endpoint"].rpartition("local-orderflow-")[2]
