@@ -4,11 +4,12 @@
 """
 
 import os
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 
 # A busy machine is no failure, and an example that took long is no fault.
-_PATIENT = {
+_PATIENT: dict[str, Any] = {
     "deadline": None,
     "database": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -46,4 +46,4 @@ def start(name: str, event: Any) -> "subprocess.Popen[bytes]":
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "services" / "orders"), str(ROOT / "shared" / "src")]
     module = importlib.import_module(f"orders.handlers.{sys.argv[1]}")
-    print(json.dumps(module.handler(json.load(sys.stdin), Context())))
+    sys.stdout.write(json.dumps(module.handler(json.load(sys.stdin), Context())))
