@@ -264,7 +264,15 @@ class Orders(RuleBasedStateMachine):
         for sku in ("CUP", "PAN"):
             self.list_product(sku, 1, 900)
         for token in tokens:
-            self.place("ada", None, {"CUP": 2}, token, "EUR", "answers", 1)
+            self.place(
+                customer="ada",
+                key=None,
+                lines={"CUP": 2},
+                token=token,
+                currency="EUR",
+                fate="answers",
+                times=1,
+            )
 
     @rule(
         sku=st.sampled_from(["CUP", "PAN"]),
