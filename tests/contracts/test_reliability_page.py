@@ -1,4 +1,4 @@
-"""docs/reliability.md against the code: each function has its row, each test that is named exists."""
+"""docs/reliability.md against the code: each function has its row, each named test exists."""
 
 import ast
 import re
@@ -53,11 +53,11 @@ def faults(page: str) -> list[str]:
     found += [f"no test shows: {row.step}" for row in table if not row.tests]
     found += [f"no reason stands beside: {row.step}" for row in table if not row.reason]
     tests = {test for row in table for test in row.tests}
-    found += [f"{file}::{name} does not exist" for file, name in sorted(tests) if not has(file, name)]
-    everywhere = all_tests()
     found += [
-        f"no file has {name}" for name in _MENTIONED.findall(page) if name not in everywhere
+        f"{file}::{name} does not exist" for file, name in sorted(tests) if not has(file, name)
     ]
+    everywhere = all_tests()
+    found += [f"no file has {name}" for name in _MENTIONED.findall(page) if name not in everywhere]
     return found
 
 
@@ -91,12 +91,16 @@ def test_every_function_has_its_row_and_every_test_that_is_named_exists() -> Non
         (
             "::test_releasing_twice_returns_the_stock_once",
             "::test_releasing_thrice",
-            "services/inventory/tests/integration/test_steps.py::test_releasing_thrice"
-            " does not exist",
+            (
+                "services/inventory/tests/integration/test_steps.py::test_releasing_thrice"
+                " does not exist"
+            ),
         ),
         (
-            "`services/inventory/tests/integration/test_steps.py::test_shipping_twice_ships_once"
-            "_under_one_tracking_number`",
+            (
+                "`services/inventory/tests/integration/test_steps.py::test_shipping_twice_ships_once"
+                "_under_one_tracking_number`"
+            ),
             "trust us",
             "no test shows: `inventory.handleCommands` ship",
         ),
