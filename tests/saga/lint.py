@@ -44,8 +44,10 @@ WITHDRAWAL = {
     "unknown_order": END_UNKNOWN,
 }
 
-# What the saga starts with; a repair starts with the order's id and what only repairs have.
-DOCUMENT = ("order_id", "currency", "total", "lines", "payment_token", UNDO_FROM, DEAD_TOKEN)
+# What the saga of an order starts with.
+ORDER = ("order_id", "currency", "total", "lines", "payment_token")
+# A repair starts with the order's id and these.
+REPAIR = (UNDO_FROM, DEAD_TOKEN)
 BEGIN = "Begin At"
 
 _BEGIN = {
@@ -185,7 +187,7 @@ def _catches(states: Mapping[str, State], tasks: Mapping[str, State], code: Code
 
 def _places(tasks: Mapping[str, State]) -> Iterator[str]:
     """Each result has a place of its own in the document: nothing overwrites the story."""
-    taken = {f"$.{key}" for key in (*DOCUMENT, "stuck", "stuck_at")}
+    taken = {f"$.{key}" for key in (*ORDER, *REPAIR, "stuck", "stuck_at")}
     for name, task in tasks.items():
         place = task.get("ResultPath", "$")
         if not re.fullmatch(r"\$\.\w+", place) or place in taken:

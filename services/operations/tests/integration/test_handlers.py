@@ -26,12 +26,16 @@ class Context:
 
 
 @pytest.fixture
-def audit(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def audit(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Any]:
     """Import the function anew, as a cold start does, on databases of its own."""
     world.copy("orders")
     world.copy("inventory")
     for name, value in {
         "POWERTOOLS_SERVICE_NAME": f"operations-{id(world)}",
+        "POWERTOOLS_METRICS_NAMESPACE": "Orderflow/test",
         "ORDERS_DATABASE_URL": auditor_url(world.orders),
         "INVENTORY_DATABASE_URL": auditor_url(world.inventory),
         "PLACE_ORDER_SAGA_ARN": world.state_machine,
@@ -49,8 +53,18 @@ def audit(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     sys.modules.pop("operations.handlers.audit", None)
 
 
+def counted(capsys: pytest.CaptureFixture[str]) -> list[float]:
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (numbers,) = (line for line in lines if "_aws" in line)
+    found: list[float] = numbers["InvariantViolations"]
+    return found
+
+
 def test_each_violation_is_logged_once_and_counted(
-    world: World, audit: Any, capsys: pytest.CaptureFixture[str]
+    world: World,
+    audit: Any,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     order = world.an_order("CANCELLED")
     world.change(
@@ -61,29 +75,23 @@ def test_each_violation_is_logged_once_and_counted(
     )
     answer = json.loads(json.dumps(audit({}, Context())))
     assert sum(finding["count"] for finding in answer["findings"]) == 2
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    violated = {
-        line["subject"]: line["invariant"]
-        for line in lines
-        if line.get("message") == "invariant_violated"
-    }
+    told = [vars(line) for line in caplog.records if line.message == "invariant_violated"]
+    violated = {line["subject"]: line["invariant"] for line in told}
+    assert len(told) == len(violated)
     assert violated == {
         order: "an_undone_order_keeps_no_money",
         "EUR": "the_gateway_keeps_what_was_confirmed",
     }
-    (numbers,) = (line for line in lines if "_aws" in line)
-    assert numbers["InvariantViolations"] == [2.0]
+    assert counted(capsys) == [2.0]
 
 
 def test_an_audit_that_finds_nothing_counts_nothing_and_says_so(
-    audit: Any, capsys: pytest.CaptureFixture[str]
+    audit: Any, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     audit({}, Context())
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    (said,) = (line for line in lines if "message" in line)
+    (said,) = (vars(line) for line in caplog.records)
     assert (said["message"], said["violations"]) == ("audited", 0)
-    (numbers,) = (line for line in lines if "_aws" in line)
-    assert numbers["InvariantViolations"] == [0.0]
+    assert counted(capsys) == [0.0]
 
 
 def test_an_audit_that_cannot_look_fails(world: World, audit: Any) -> None:

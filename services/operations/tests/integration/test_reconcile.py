@@ -483,6 +483,7 @@ def handler(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
         "POWERTOOLS_SERVICE_NAME": "operations",
+        "POWERTOOLS_METRICS_NAMESPACE": "Orderflow/test",
         "ORDERS_DATABASE_URL": auditor_url(world.orders),
         "INVENTORY_DATABASE_URL": auditor_url(world.inventory),
         "PLACE_ORDER_SAGA_ARN": MACHINE,
