@@ -42,7 +42,9 @@ def test_the_database_and_the_code_hold_the_same_table(world: World) -> None:
 
 _CLOSED_AT = "CASE WHEN :after IN ('PLACED', 'PARKED') THEN NULL ELSE now() END"
 _A_ROW = "'{}'::jsonb, 0, 'EUR', 'PLACED', 1, '', now()"
-_COLUMNS = "id, customer_id, email, lines, total, currency, status, version, request_hash, placed_at"
+_COLUMNS = (
+    "id, customer_id, email, lines, total, currency, status, version, request_hash, placed_at"
+)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,9 @@ def test_whatever_statement_tries_an_unlisted_change_it_is_refused(
         if after in TRANSITIONS[before] or after is before:
             continue
         order_id, placed = world.standing(before), world.placed()
-        values = {"id": order_id, "after": after.value, "placed": placed}
+        values = {"id": order_id, "after": after.value}
+        if ":placed" in statement:
+            values["placed"] = placed
         with pytest.raises(sa.exc.IntegrityError, match="cannot go from"):
             world.run(sa.text(statement).bindparams(**values))
         assert world.order(order_id).status is before
