@@ -31,4 +31,4 @@ def machine() -> settings:
     phases = (Phase.explicit, Phase.generate, Phase.target, Phase.shrink)
     if LONG:
         return settings(max_examples=500, stateful_step_count=60, phases=phases)
-    return settings(max_examples=20, stateful_step_count=25, phases=phases)
+    return settings(max_examples=25, stateful_step_count=35, phases=phases)

@@ -406,6 +406,8 @@ def held(sku: str, reserved: dict[UUID, Kept], shipped: dict[UUID, Kept], on_its
     )
 
 
+# Making a failure small takes its time, and is worth it.
+@pytest.mark.timeout(1800)
 def test_whatever_comes_in_whatever_order_the_books_are_as_the_model_says(
     postgres: sa.Engine,
 ) -> None:
