@@ -320,7 +320,9 @@ def resume_order(order_id: UUID, *, orders: ParkingLot, sagas: Resumable) -> Out
         outcome = "not_waiting" if status is Status.PARKED else "not_parked"
         return {"outcome": outcome, "status": status.value}
     resumed = sagas.resume(parked.task_token)
-    if resumed:
+    # A token that is gone stays as evidence while the order is open. Once it is closed, the saga was
+    # resumed by a call that died before it could say so, or parks again with a newer token.
+    if resumed or status not in (Status.PLACED, Status.PARKED):
         orders.unpark(order_id, parked.task_token)
     outcome = "resumed" if resumed else "not_waiting"
     return {"outcome": outcome, "step": parked.step, "status": status.value}

@@ -384,6 +384,13 @@ def test_a_closed_order_whose_saga_waits_is_resumed_too() -> None:
     assert resume_order(ID, orders=book, sagas=sagas)["outcome"] == "resumed"
 
 
+def test_a_closed_order_whose_token_is_gone_waits_no_longer() -> None:
+    # It was resumed by a call that died between Step Functions' answer and the database's.
+    book, _ = parked(Status.REJECTED)
+    assert resume_order(ID, orders=book, sagas=Sagas())["outcome"] == "not_waiting"
+    assert not book.waits
+
+
 def test_an_order_that_is_not_parked_is_not_resumed() -> None:
     assert resume_order(ID, orders=standing(Status.PLACED), sagas=Sagas()) == {
         "outcome": "not_parked",
