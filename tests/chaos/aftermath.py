@@ -8,8 +8,8 @@ import httpx
 
 from tests.chaos.graph import STAGE
 from tests.chaos.ground import Ground
+from tests.support.audit import violations
 from tests.support.cloud import Cloud
-from tests.support.conservation import books
 from tests.support.polling import eventually
 
 _DEAD = "-dlq"
@@ -69,7 +69,7 @@ def settle(ground: Ground, say: Say) -> Aftermath:
 def oracle(cloud: Cloud, *, within: float = 120) -> list[str]:
     """Return what is wrong with the books, once it stays wrong: the relay may take a minute."""
     deadline = time.monotonic() + within
-    while found := list(books(cloud).faults):
+    while found := violations(cloud):
         if time.monotonic() > deadline:
             return found
         time.sleep(2)

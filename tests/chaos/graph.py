@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.saga.lint import DOCUMENT, SERVICE, State, read
+from tests.saga.lint import ORDER, SERVICE, State, read
 from tests.support.templates import load
 
 STAGE = "local"
@@ -239,7 +239,7 @@ def _success(state: State) -> str | None:
 def _holds(rule: Mapping[str, Any]) -> bool | None:
     """Say whether a rule holds for an ordinary order; None where a task's outcome decides.
 
-    Whether something is present is known: an order brings DOCUMENT, and nothing else.
+    Whether something is present is known: an order brings ORDER, and nothing else.
     """
     if "Not" in rule:
         inner = _holds(rule["Not"])
@@ -252,7 +252,7 @@ def _holds(rule: Mapping[str, Any]) -> bool | None:
         return True if True in parts else None if None in parts else False
     if "IsPresent" in rule:
         top = rule["Variable"].removeprefix("$.").split(".")[0]
-        return bool((top in DOCUMENT) == rule["IsPresent"])
+        return bool((top in ORDER) == rule["IsPresent"])
     return None
 
 

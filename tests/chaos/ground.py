@@ -185,7 +185,7 @@ class Ground:
     def place(self, sku: str, **options: Any) -> str:
         """Place an order for one unit, one after the other: a crowd would only start processes."""
         with self._gate:
-            order_id = self.shop.place({sku: 1}, customer=Customer(), **options)
+            order_id = self.shop.place({sku: 1}, **({"customer": Customer()} | options))
             time.sleep(PACE)
         return order_id
 
@@ -244,7 +244,7 @@ class Ground:
 
         def resumed() -> bool:
             outcome = self.resume(order_id)
-            failed = bool(outcomes) and outcomes[-1] not in OUTCOMES
+            failed = any(earlier not in OUTCOMES for earlier in outcomes)
             if outcome not in outcomes[-1:]:
                 outcomes.append(outcome)
             return outcome == "resumed" or (

@@ -137,6 +137,11 @@ class Shop:
         subjects = [mail["Subject"] for mail in self.cloud.mails(customer.email)]
         return [subject.partition(": ")[2] for subject in subjects]
 
+    def told_last(self, customer: Customer, end: str) -> None:
+        """Wait for the mail whose subject ends so; it came once. Older news may be overtaken."""
+        eventually(lambda: end in self.mails(customer, 1), f"a mail says {end}", within=150)
+        assert self.mails(customer, 1).count(end) == 1
+
 
 def order_body(
     lines: Mapping[str, int],

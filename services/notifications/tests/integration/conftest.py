@@ -162,6 +162,7 @@ def cloud(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         "AWS_DEFAULT_REGION": "us-east-1",
         # Loggers of one name share a stream, which would be that of the first test.
         "POWERTOOLS_SERVICE_NAME": prefix,
+        "POWERTOOLS_METRICS_NAMESPACE": "Orderflow/test",
         "IDEMPOTENCY_TABLE": tables.idempotency,
         "DELIVERIES_TABLE": tables.deliveries,
         "SALES_TABLE": tables.sales,

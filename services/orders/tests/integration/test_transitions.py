@@ -129,6 +129,10 @@ def test_withdrawing_changes_no_status_and_bars_a_late_confirmation(
     assert world.book.confirm(order_id) is before
 
 
+def test_there_is_nothing_to_withdraw_from_an_order_that_nobody_knows(world: World) -> None:
+    assert world.book.withdraw(uuid7()) is None
+
+
 def test_a_cancelled_wish_bars_the_pivot(world: World) -> None:
     order_id = world.placed()
     assert world.book.request_cancel(order_id)
