@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from tests.chaos.cells import hold_rule
 from tests.chaos.faults import Faults
 from tests.chaos.graph import STAGE, Saga
+from tests.chaos.queues import dead_letters
 from tests.support.cloud import ACCOUNT, REGION, Cloud, unique
 from tests.support.polling import eventually
 from tests.support.shop import Customer, Shop
@@ -121,6 +122,7 @@ class Ground:
     def __init__(self, cloud: Cloud, saga: Saga) -> None:
         self.cloud, self.saga = cloud, saga
         self._gate = threading.Lock()
+        self.older_letters = frozenset(dead_letters(cloud))
         with ExitStack() as stack:
             self.shop = Shop(cloud)
             stack.callback(self.shop.close)
