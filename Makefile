@@ -191,7 +191,7 @@ crash-test: up deploy ## Crash anything at any time: make crash-test ORDERS=200 
 .PHONY: test
 test: ## Every test, on ports and a state folder of its own
 	@$(MAKE) check test-services test-artifacts test-localcloud
-	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy e2e
+	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy crash-test e2e ORDERS=20 SEED=7
 
 # ── operate ─────────────────────────────────────────────────────────────────────────────────────
 

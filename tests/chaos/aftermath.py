@@ -6,18 +6,12 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.chaos.graph import STAGE
 from tests.chaos.ground import Ground
+from tests.chaos.queues import DEAD, dead_letters, lengths
 from tests.support.audit import violations
 from tests.support.cloud import Cloud
 from tests.support.polling import eventually
 
-_DEAD = "-dlq"
-_COUNTS = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesNotVisible",
-    "ApproximateNumberOfMessagesDelayed",
-)
 DRY_WITHIN = 330
 """Seconds: a message that fails is received three times, a minute apart, and then dead."""
 
@@ -29,19 +23,9 @@ class Aftermath:
     """What the end looked like."""
 
     dead_letters: dict[str, int] = field(default_factory=dict)
+    left_alone: dict[str, int] = field(default_factory=dict)
     came_back: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-
-
-def lengths(cloud: Cloud) -> dict[str, int]:
-    """Return how many messages each of Orderflow's queues holds, whether visible or not."""
-    sqs = cloud.client("sqs")
-    urls = sqs.list_queues(QueueNamePrefix=f"{STAGE}-orderflow-").get("QueueUrls", [])
-    found = {}
-    for url in urls:
-        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))
-        found[url.rpartition("/")[2]] = sum(map(int, attributes["Attributes"].values()))
-    return found
 
 
 def settle(ground: Ground, say: Say) -> Aftermath:
@@ -51,14 +35,24 @@ def settle(ground: Ground, say: Say) -> Aftermath:
     _dry(ground.cloud)
     ground.faults.clear()
     after.wrong += [f"before the redrive: {fault}" for fault in oracle(ground.cloud)]
-    after.dead_letters = _dead(ground.cloud)
+    # Letters that were dead before may be others' poison, and would only die again.
+    dead, older = dead_letters(ground.cloud), ground.older_letters
+    after.dead_letters = {queue: count for queue, count in dead.items() if queue not in older}
+    after.left_alone = {queue: count for queue, count in dead.items() if queue in older}
+    if after.left_alone:
+        say(f"queues with older dead letters are left alone: {after.left_alone}")
     for queue, count in after.dead_letters.items():
         say(f"redriving {count} dead letters of {queue}")
         _redrive(ground.cloud, queue)
     if after.dead_letters:
-        eventually(lambda: not _dead(ground.cloud), "the dead letters are moved", within=60)
+
+        def still() -> dict[str, int]:
+            found = dead_letters(ground.cloud)
+            return {queue: found[queue] for queue in after.dead_letters if queue in found}
+
+        eventually(lambda: not still(), "the dead letters are moved", within=60)
         _dry(ground.cloud)
-        after.came_back = _dead(ground.cloud)
+        after.came_back = still()
         after.wrong += [
             f"{count} messages of {queue} died again" for queue, count in after.came_back.items()
         ]
@@ -76,16 +70,12 @@ def oracle(cloud: Cloud, *, within: float = 120) -> list[str]:
     return []
 
 
-def _dead(cloud: Cloud) -> dict[str, int]:
-    return {name: count for name, count in lengths(cloud).items() if count and name.endswith(_DEAD)}
-
-
 def _dry(cloud: Cloud) -> None:
     def wet() -> dict[str, int]:
         return {
             name: count
             for name, count in lengths(cloud).items()
-            if count and not name.endswith(_DEAD)
+            if count and not name.endswith(DEAD)
         }
 
     eventually(lambda: not wet(), "the queues are empty", within=DRY_WITHIN, every=1)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,11 +15,14 @@ import sqlalchemy as sa
 from tests.chaos.cells import hold_rule
 from tests.chaos.faults import Faults
 from tests.chaos.graph import STAGE, Saga
+from tests.chaos.queues import dead_letters
 from tests.support.cloud import ACCOUNT, REGION, Cloud, unique
 from tests.support.polling import eventually
 from tests.support.shop import Customer, Shop
 
 CONNECTIONS = 10
+PACE = 0.5
+"""Seconds between two orders at least: sagas that begin together need a process each."""
 WATCHER = "chaos"
 """What connections that only look are called: they are not ended on purpose."""
 
@@ -26,6 +30,10 @@ _ORDER = sa.text(
     "SELECT o.status, o.reason, p.step FROM orders o LEFT JOIN parked_orders p ON p.order_id = o.id"
     " WHERE o.id = :id"
 )
+
+
+OUTCOMES = ("resumed", "not_waiting", "not_parked")
+"""What resumeOrder answers about an order that there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,8 @@ class Ground:
 
     def __init__(self, cloud: Cloud, saga: Saga) -> None:
         self.cloud, self.saga = cloud, saga
+        self._gate = threading.Lock()
+        self.older_letters = frozenset(dead_letters(cloud))
         with ExitStack() as stack:
             self.shop = Shop(cloud)
             stack.callback(self.shop.close)
@@ -172,7 +182,14 @@ class Ground:
     def held(self, sku: str, **options: Any) -> Iterator[str]:
         """Place an order whose saga does not pass its first step before the block has ended."""
         with self.faults.during(hold_rule(self.saga, sku)):
-            yield self.shop.place({sku: 1}, **({"customer": Customer()} | options))
+            yield self.place(sku, **options)
+
+    def place(self, sku: str, **options: Any) -> str:
+        """Place an order for one unit, one after the other: a crowd would only start processes."""
+        with self._gate:
+            order_id = self.shop.place({sku: 1}, **({"customer": Customer()} | options))
+            time.sleep(PACE)
+        return order_id
 
     def order(self, order_id: str) -> Seen:
         """Return an order; much cheaper than asking the API."""
@@ -212,24 +229,32 @@ class Ground:
         return status
 
     def resume(self, order_id: str) -> str:
-        """Resume a parked order as an operator does; return the outcome."""
-        outcome: str = self.cloud.invoke(f"orders-{STAGE}-resumeOrder", {"order_id": order_id})[
-            "outcome"
-        ]
-        return outcome
+        """Resume a parked order as an operator does; return the outcome, or what failed."""
+        answer = self.cloud.client("lambda").invoke(
+            FunctionName=f"orders-{STAGE}-resumeOrder", Payload=json.dumps({"order_id": order_id})
+        )
+        result = json.loads(answer["Payload"].read())
+        return str(result["errorType"] if "FunctionError" in answer else result["outcome"])
 
     def resume_until_resumed(self, order_id: str, *, within: float) -> list[str]:
-        """Resume until it worked, then once more; return both outcomes.
+        """Resume until it worked, then once more; return all outcomes, repetitions left out.
 
-        A token that was just replaced by a newer one is `not_waiting`: an operator tries again.
+        An operator tries again where the call failed, or where the token has just been replaced
+        by a newer one. A call that failed may have handed the token over.
         """
-        outcome = eventually(
-            lambda: (found := self.resume(order_id)) == "resumed" and found,
-            f"{order_id} is resumed",
-            within=within,
-            every=1,
-        )
-        return [str(outcome), self.resume(order_id)]
+        outcomes: list[str] = []
+
+        def resumed() -> bool:
+            outcome = self.resume(order_id)
+            failed = any(earlier not in OUTCOMES for earlier in outcomes)
+            if outcome not in outcomes[-1:]:
+                outcomes.append(outcome)
+            return outcome == "resumed" or (
+                failed and outcome in OUTCOMES and self.order(order_id).parked_at is None
+            )
+
+        eventually(resumed, f"{order_id} is resumed", within=within, every=1)
+        return [*outcomes, self.resume(order_id)]
 
     def until_over(self, order_id: str, *, within: float) -> Mapping[str, Any]:
         """Wait for the end of an order and of its saga; return it as a customer sees it."""

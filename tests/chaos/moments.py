@@ -8,7 +8,6 @@ from tests.chaos.cells import Rule, after, by_order, by_sku, rule_for
 from tests.chaos.graph import Kind, Saga, Task
 from tests.chaos.ground import Ground, Kept
 from tests.support.polling import eventually
-from tests.support.shop import Customer
 
 _WITHIN = 120
 
@@ -78,7 +77,7 @@ def cancel_at(moment: Moment, ground: Ground, sku: str, *, times: int = 1) -> Ra
     faults = ground.faults
     if moment.task is ground.saga.first:
         with faults.during(_hold(moment, by_sku(moment.task, sku))) as (hold,):
-            order_id = ground.shop.place({sku: 1}, customer=Customer())
+            order_id = ground.place(sku)
             answers = _cancel_while_held(ground, order_id, hold, times)
             faults.release(hold)
             return _end_of(ground, order_id, answers)
