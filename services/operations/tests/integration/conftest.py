@@ -3,9 +3,6 @@
 import contextlib
 import json
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +20,7 @@ from operations.adapters.databases import reading
 from operations.adapters.sagas import Sagas
 from operations.domain import Finding, Patience, Violation
 from tests.support.bulk import BulkConsumers, fill, parked
+from tests.support.local_cloud import local_cloud
 from tests.support.postgres import auditor_url, copy_of, database
 
 ROOT = Path(__file__).parents[4]
@@ -52,31 +50,10 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "AWS_DEFAULT_REGION": "us-east-1",
         }.items():
             environment.setenv(name, value)
-        with _endpoint(tmp_path_factory) as endpoint:
+        with local_cloud(tmp_path_factory.mktemp("cloud")) as endpoint:
             environment.setenv("AWS_ENDPOINT_URL", endpoint)
             environment.setattr(boto3, "DEFAULT_SESSION", None)
             yield endpoint
-
-
-@contextlib.contextmanager
-def _endpoint(folders: pytest.TempPathFactory) -> Iterator[str]:
-    if given := os.environ.get("ORDERFLOW_TEST_AWS"):
-        yield given
-        return
-    port = _free_port()
-    environment = {
-        **os.environ,
-        "ORDERFLOW_STATE": str(folders.mktemp("cloud")),
-        "ORDERFLOW_PORT": str(port),
-        "ORDERFLOW_POSTGRES_PORT": str(_free_port()),
-        "ORDERFLOW_RUNTIME_PYTHON": sys.executable,
-    }
-    command = ROOT / ".local/venvs/cloud/bin/localcloud"
-    subprocess.run([command, "up"], env=environment, check=True)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        subprocess.run([command, "down"], env=environment, check=True)
 
 
 @dataclass
@@ -244,9 +221,3 @@ def _typed(item: Row) -> dict[str, dict[str, str]]:
         name: {"N": str(value)} if isinstance(value, int) else {"S": value}
         for name, value in item.items()
     }
-
-
-def _free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
