@@ -7,7 +7,7 @@ make up deploy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -21,6 +21,7 @@ from tests.support.shop import Customer, Shop
 
 MATRIX = "test_fault_matrix.py"
 _AUDIT = pytest.StashKey[str]()
+_MADE_UP = pytest.StashKey[list[str]]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -56,19 +57,18 @@ def shop(cloud: Cloud) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="session")
-def made_up(cloud: Cloud) -> Iterator[Callable[[str], str]]:
+def made_up(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Return what registers an order or a sku that only a message of a test's speaks of.
 
     What came of it is taken out of the books in the end: the audit would find it.
     """
-    subjects: list[str] = []
+    subjects = request.config.stash.setdefault(_MADE_UP, [])
 
     def register(subject: str) -> str:
         subjects.append(subject)
         return subject
 
-    yield register
-    cloud.forget(subjects)
+    return register
 
 
 @pytest.fixture
@@ -113,16 +113,27 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
     It is no test, because a test cannot know that it is the last one.
     """
-    if _in_worker(session) or session.config.option.collectonly or not session.testscollected:
+    made_up = session.config.stash.setdefault(_MADE_UP, [])
+    if _in_worker(session):
+        cast("Any", session.config).workeroutput["made_up"] = made_up
+        return
+    if session.config.option.collectonly or not session.testscollected:
         return
     try:
         # Tests leave orders behind that nobody waits for; their sagas end on their own.
-        silent(Cloud.from_environment())
+        silent(Cloud.from_environment(), made_up=made_up)
     except AssertionError as error:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         session.config.stash[_AUDIT] = str(error)
     else:
         session.config.stash[_AUDIT] = "nothing lost, nothing twice, nothing half undone"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what the tests of another process have made up."""
+    made_up: list[str] = node.config.stash.setdefault(_MADE_UP, [])
+    made_up += getattr(node, "workeroutput", {}).get("made_up", [])  # none if it crashed
 
 
 def pytest_terminal_summary(
