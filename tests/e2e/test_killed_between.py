@@ -120,7 +120,7 @@ def test_an_order_whose_process_dies_before_the_saga_starts_is_fulfilled(
         within=WITHIN,
     )
     assert len(found) == 1
-    shop.told_last(left.buyer, "confirmed")
+    shop.told(left.buyer, "confirmed")
 
 
 def test_the_client_that_got_no_answer_asks_again_and_gets_the_same_order(
@@ -146,7 +146,7 @@ def test_a_delivery_whose_process_dies_before_it_is_published_is_listed(
 
 
 def test_a_fact_that_the_topic_did_not_take_is_told_once(left: Left, shop: Shop) -> None:
-    shop.told_last(left.untold_to, "not accepted")
+    shop.told(left.untold_to, "not accepted")
 
 
 @pytest.mark.parametrize("function", ["chargePayment", "confirmOrder"])
@@ -167,5 +167,5 @@ def test_a_step_that_dies_between_its_commit_and_its_facts_takes_effect_once(
     assert shop.closed(order_id)["status"] == "CONFIRMED"
     assert ground.faults.all()[fault]["hits"] == 1
     ground.faults.remove(fault)
-    shop.told_last(customer, "confirmed")
+    shop.told(customer, "confirmed")
     shop.can_buy_exactly(sku, 0)

@@ -93,7 +93,7 @@ def test_an_order_whose_saga_was_stopped_half_way_is_undone_and_closed(
 
     order = shop.closed(order_id)
     assert (order["status"], order["reason"]) == ("REJECTED", "ABANDONED")
-    shop.told_last(customer, "not accepted")
+    shop.told(customer, "not accepted")
     shop.can_buy_exactly(sku, 1)
     steps = [(step["step"], step["outcome"]) for step in shop.timeline(order_id)]
     assert [name for name, _ in steps[:2]] == ["Reserve Stock", "Charge Payment"]
@@ -151,7 +151,7 @@ def test_an_order_without_a_saga_gets_it_and_is_confirmed(
     repaired(cloud, order_id, order_id)
 
     assert shop.closed(order_id)["status"] == "CONFIRMED"
-    shop.told_last(customer, "confirmed")
+    shop.told(customer, "confirmed")
     assert reconcile(cloud, order_id) == []
 
 
