@@ -4,7 +4,7 @@ Imports stand inside the functions where one handler alone needs them: Alembic t
 import than a cold start may cost a command.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,35 @@ def receive_stock(log: Logger) -> Callable[[Any], dict[str, Any]]:
         announcements=OutboxAnnouncements(_outbox(database), log),
     )
     return lambda payload: receive(delivery_from(payload))
+
+
+def import_stock(log: Logger) -> Callable[[Any, Callable[[], float]], Iterator[dict[str, Any]]]:
+    """Return `event, seconds_left -> what came of each file`."""
+    from inventory import imports  # noqa: PLC0415
+    from inventory.adapters.files import S3Files, price_lists_in  # noqa: PLC0415
+    from inventory.adapters.imports import SqlImports  # noqa: PLC0415
+
+    database = engine(setting("DATABASE_URL"))
+    import_one = partial(
+        imports.import_stock,
+        ledger=SqlImports(database),
+        files=S3Files(client("s3")),
+        publication=OutboxAnnouncements(_outbox(database), log),
+    )
+
+    def import_all(event: Any, seconds_left: Callable[[], float]) -> Iterator[dict[str, Any]]:
+        for file in price_lists_in(event):
+            yield import_one(file, seconds_left=seconds_left)
+
+    return import_all
+
+
+def get_import() -> Callable[[Any], dict[str, Any]]:
+    """Return `payload -> how far the import is`."""
+    from inventory import imports  # noqa: PLC0415
+    from inventory.adapters.imports import SqlImports  # noqa: PLC0415
+
+    return partial(imports.get_import, ledger=SqlImports(engine(setting("DATABASE_URL"))))
 
 
 def relay_outbox() -> Callable[[], int]:

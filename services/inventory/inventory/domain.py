@@ -192,6 +192,7 @@ CURRENCIES = frozenset({"USD", "EUR", "GBP"})
 MAX_PRODUCTS = 1000
 MAX_UNIT_PRICE = 10**9
 MAX_QUANTITY = 10**6
+MAX_NAME = 200
 _SKU = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DELIVERY_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -257,14 +258,13 @@ def _faults_of(row: Any, seen: set[str]) -> Iterable[str]:
         yield " must be an object"
         return
     sku, name = row.get("sku"), row.get("name")
-    if not _matches(_SKU, sku):
+    if not is_sku(sku):
         yield ".sku must be 1 to 64 of A-Z a-z 0-9 . _ -"
     elif sku in seen:
         yield f".sku {sku} stands in this delivery twice"
     else:
         seen.add(str(sku))
-    # Printable: Postgres stores no NUL, and UTF-8 has no lone surrogates.
-    if not isinstance(name, str) or not 1 <= len(name) <= 200 or not name.isprintable():  # noqa: PLR2004
+    if not is_name(name):
         yield ".name must be 1 to 200 printable characters"
     if not _within(row.get("unit_price"), MAX_UNIT_PRICE):
         yield f".unit_price must be a whole number from 0 to {MAX_UNIT_PRICE}"
@@ -273,6 +273,17 @@ def _faults_of(row: Any, seen: set[str]) -> Iterable[str]:
         yield f".currency must be one of {', '.join(sorted(CURRENCIES))}"
     if not _within(row.get("quantity"), MAX_QUANTITY):
         yield f".quantity must be a whole number from 0 to {MAX_QUANTITY}"
+
+
+def is_sku(value: Any) -> bool:
+    """Whether a product can be called so."""
+    return _matches(_SKU, value)
+
+
+def is_name(value: Any) -> bool:
+    """Whether customers can be shown it."""
+    # Printable: Postgres stores no NUL, and UTF-8 has no lone surrogates.
+    return isinstance(value, str) and 1 <= len(value) <= MAX_NAME and value.isprintable()
 
 
 def _matches(pattern: re.Pattern[str], value: Any) -> bool:
