@@ -152,7 +152,8 @@ def _cells(content: bytes) -> list[str]:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise _Unreadable(f"byte {error.start + 1} is no UTF-8") from error
-    return [cell.strip() for cell in next(csv.reader([text.rstrip("\r")], strict=True))]
+    lines = [text.rstrip("\r")]
+    return [cell.strip() for cell in next(csv.reader(lines, skipinitialspace=True, strict=True))]
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""The tables as migration 0001 makes them; the CHECKs stand only there."""
+"""The tables as the migrations make them; the CHECKs stand only there."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -52,6 +52,18 @@ deliveries = sa.Table(
     sa.Column("products", sa.Integer, nullable=False),
     sa.Column("units", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
+)
+
+imports = sa.Table(
+    "imports",
+    metadata,
+    sa.Column("object_key", sa.Text(collation="C"), primary_key=True),
+    sa.Column("object_version", sa.Text(collation="C"), primary_key=True),
+    sa.Column("rows_done", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("bytes_done", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("started_at", sa.DateTime(timezone=True), nullable=False, server_default=_now),
+    sa.Column("finished_at", sa.DateTime(timezone=True)),
+    sa.Column("outcome", JSONB),
 )
 
 outbox = outbox_table(metadata)

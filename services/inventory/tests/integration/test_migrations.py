@@ -18,14 +18,14 @@ MIGRATIONS = Path(inventory.__file__).parent / "migrations"
 
 def test_migrating_twice_is_migrating_once() -> None:
     with database(None) as engine:
-        assert [migrate(engine, MIGRATIONS) for _ in range(2)] == ["0001", "0001"]
+        assert [migrate(engine, MIGRATIONS) for _ in range(2)] == ["0002", "0002"]
 
 
 def test_migrating_side_by_side_is_migrating_once() -> None:
     with database(None) as engine, ExitStack() as stack, ThreadPoolExecutor(4) as pool:
         engines = [stack.enter_context(second(engine)) for _ in range(4)]
         revisions = list(pool.map(lambda each: migrate(each, MIGRATIONS), engines))
-        assert revisions == ["0001"] * 4
+        assert revisions == ["0002"] * 4
 
 
 def test_the_schema_is_what_the_code_thinks_it_is(postgres: sa.Engine) -> None:
