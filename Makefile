@@ -138,11 +138,16 @@ resume: setup ## Let a parked order go on: make resume ORDER=…
 check-invariants: setup ## Ask the audit whether the books balance: make check-invariants [PATIENCE="effects=0"]
 	@if [ $(STAGE) = local ]; then eval "$$($(CLOUD) env)"; fi; $(PYTHON) -m tools.check_invariants $(STAGE) $(PATIENCE)
 
+.PHONY: import
+import: setup ## List products and receive stock from a CSV: make import FILE=demo/products.csv [STAGE=…]
+	@: "$${FILE:?which one? make import FILE=demo/products.csv}"
+	@$(REACH) && $(PYTHON) -m tools.import_stock --stage "$(STAGE)" -- "$$FILE"
+
 # ── the demo ────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: demo
 demo: up deploy ## Set up, start, deploy, and watch three orders through their sagas
-	@$(PYTHON) tools/demo.py
+	@$(PYTHON) -m tools.demo
 
 # ── tests ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -204,6 +209,10 @@ reconcile: setup ## Repair orders that no saga brings to an end: make reconcile 
 .PHONY: bench-flow
 bench-flow: setup ## Time placed → CONFIRMED on the cloud that runs: make bench-flow ORDERS=30
 	@$(PYTHON) -m bench.placed_to_confirmed $${ORDERS:-30}
+
+.PHONY: bench-import
+bench-import: setup ## Time an import of 10^3 and 10^5 rows, and its memory: make bench-import SIZES="1000 100000"
+	@PYTHONPATH=services/inventory $(PYTHON) -m bench.import_growth $${SIZES:-1000 100000}
 
 .PHONY: bench-audit
 bench-audit: setup ## Time an audit of 10^3, 10^5 and 10^6 orders: make bench-audit SIZES="1000 100000"

@@ -4,6 +4,7 @@ Needs a local cloud that is up and deployed (`make demo` sees to both). Exits 0 
 should be, 1 if something is not, 2 if the demo could not run.
 """
 
+import csv
 import io
 import json
 import os
@@ -14,12 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import sqlalchemy as sa
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -29,6 +29,8 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
+
+from tools.import_stock import Imports, NoOutcome
 
 DEADLINE = 60.0  # seconds, for each thing that is waited for
 POLL_INTERVAL = 0.15  # seconds between two looks
@@ -79,18 +81,27 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What the demo sells; a delivery brings the shelf up to `shelf` units."""
+    """What the demo sells; each run receives `quantity` more."""
 
     sku: str
     name: str
     unit_price: int
-    shelf: int
+    quantity: int
 
 
-MUG = Product("MUG-BLUE", "Blue mug", 1250, 20)
-TEAPOT = Product("TEAPOT-IRON", "Iron teapot", 4800, 10)
-LAMP = Product("LAMP-BRASS", "Brass lamp", 12900, 2)
-PRODUCTS = (MUG, TEAPOT, LAMP)
+PRICE_LIST = Path(__file__).parents[1] / "demo/products.csv"
+
+
+def products_in(path: Path) -> tuple[Product, ...]:
+    """Read a price list that is known to be right."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return tuple(
+            Product(row["sku"], row["name"], int(row["unit_price"]), int(row["quantity"]))
+            for row in csv.DictReader(file)
+        )
+
+
+PRODUCTS = MUG, TEAPOT, LAMP = products_in(PRICE_LIST)
 
 
 @dataclass(slots=True)
@@ -161,20 +172,18 @@ class Check:
 
 
 class System:
-    """What the demo uses: the API, one function of inventory, both databases, the sent mails."""
+    """What the demo uses: the API, inventory's bucket, both databases, the sent mails."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         # Loopback only: a proxy from the environment would be in the way.
         self._http = httpx.Client(timeout=30, trust_env=False)
-        self._lambda = boto3.client(
-            "lambda",
-            endpoint_url=settings.endpoint,
-            region_name=os.environ.get("AWS_REGION", "us-east-1"),
-            aws_access_key_id=os.environ.get("AWS_ACCESS_KEY_ID", "test"),
-            aws_secret_access_key=os.environ.get("AWS_SECRET_ACCESS_KEY", "test"),
-            config=Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=60),
-        )
+        self._aws = {
+            "endpoint_url": settings.endpoint,
+            "region_name": os.environ.get("AWS_REGION", "us-east-1"),
+            "aws_access_key_id": os.environ.get("AWS_ACCESS_KEY_ID", "test"),
+            "aws_secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY", "test"),
+        }
         self._orders = self._engine("orders")
         self._inventory = self._engine("inventory")
 
@@ -219,33 +228,23 @@ class System:
                 "Start the local cloud and deploy to it: make up deploy",
             ) from error
 
-    def receive(self, delivery_id: str, units: Mapping[Product, int]) -> None:
-        """Put a delivery on inventory's shelf."""
-        delivery = {
-            "delivery_id": delivery_id,
-            "products": [
-                {
-                    "sku": product.sku,
-                    "name": product.name,
-                    "unit_price": product.unit_price,
-                    "currency": CURRENCY,
-                    "quantity": quantity,
-                }
-                for product, quantity in units.items()
-            ],
-        }
+    def receive(self, price_list: Path) -> None:
+        """Put a price list into inventory's bucket, and wait until all of it is applied."""
         try:
-            answer = self._lambda.invoke(
-                FunctionName="inventory-local-receiveStock", Payload=json.dumps(delivery)
-            )
+            imports = Imports("local", **self._aws)
+            outcome = imports.outcome(imports.send(price_list), within=DEADLINE)
+        except NoOutcome as error:
+            raise CannotRunError(
+                str(error), "Look at the functions' logs: make logs SERVICE=inventory"
+            ) from error
         except (ClientError, BotoCoreError) as error:
             raise CannotRunError(
-                f"inventory-local-receiveStock cannot be called: {error}", "Deploy it: make deploy"
+                f"The price list cannot be imported: {error}", "Deploy: make deploy"
             ) from error
-        if "FunctionError" in answer:
+        if outcome["rejected"]:
             raise CannotRunError(
-                f"The delivery failed: {answer['Payload'].read().decode()[:500]}",
-                "Look at the functions' logs: make logs SERVICE=inventory",
+                f"Rows of {price_list} were rejected: {imports.rejected(outcome)}",
+                f"Mend them, then: make import FILE={price_list}",
             )
 
     def books(self) -> Books:
@@ -309,17 +308,9 @@ def until[T](look: Callable[[], T], good: Callable[[T], bool]) -> T:
 
 
 def fill_shelf(system: System) -> dict[str, int]:
-    """Receive what brings the shelf up to its mark; return the units received by sku."""
-    there = system.books().stock
-    missing = {
-        product: product.shelf - there.get(product.sku, {}).get("available", 0)
-        for product in PRODUCTS
-    }
-    # One mug always comes, so that every run shows a delivery.
-    missing[MUG] = max(missing[MUG], 1)
-    units = {product: quantity for product, quantity in missing.items() if quantity > 0}
-    system.receive(f"demo-{uuid.uuid4()}", units)
-    return {product.sku: quantity for product, quantity in units.items()}
+    """Import the price list, as `make import FILE=demo/products.csv` does; return units by sku."""
+    system.receive(PRICE_LIST)
+    return {product.sku: product.quantity for product in PRODUCTS}
 
 
 def catalogue(system: System) -> list[dict[str, Any]]:
@@ -757,7 +748,7 @@ def run(console: Console, settings: Settings) -> bool:
     """Tell the whole story; True if everything is as it should be."""
     system = System(settings)
     system.check_up()
-    section(console, "Products [dim]GET /products, after a delivery to inventory[/]")
+    section(console, "Products [dim]GET /products, after make import FILE=demo/products.csv[/]")
     received = fill_shelf(system)
     products = catalogue(system)
     before = system.books()

@@ -247,4 +247,4 @@ def test_a_delivery_that_cannot_be_received_names_the_fields() -> None:
 
 @pytest.mark.usefixtures("aws")
 def test_migrate_answers_the_revision() -> None:
-    assert invoke("migrate", {}) == {"revision": "0001"}
+    assert invoke("migrate", {}) == {"revision": "0002"}

@@ -1,4 +1,4 @@
-"""Price lists on a real Postgres: applied once, however often they are read, and wherever it dies."""
+"""Price lists on a real Postgres: applied once, however often read, and wherever a run dies."""
 
 import csv
 import io
