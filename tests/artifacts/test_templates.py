@@ -97,6 +97,10 @@ def test_every_queue_has_dead_letters_and_only_one_sender(packed: Package) -> No
         for policy in packed.resources("AWS::SQS::QueuePolicy").values()
     }
     redriven = set()
+    kept = {
+        config["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0]
+        for config in packed.resources("AWS::Lambda::EventInvokeConfig").values()
+    }
     for name in queues.keys() - dead:
         redrive = queues[name]["RedrivePolicy"]
         redriven.add(redrive["deadLetterTargetArn"]["Fn::GetAtt"][0])
@@ -105,7 +109,7 @@ def test_every_queue_has_dead_letters_and_only_one_sender(packed: Package) -> No
         assert statement["Action"] == "sqs:SendMessage", name
         assert statement["Principal"] == {"Service": "sns.amazonaws.com"}, name
         assert statement["Condition"]["ArnEquals"]["aws:SourceArn"], name
-    assert redriven == dead
+    assert redriven | kept == dead
     assert len(redriven) == len(queues.keys() - dead)
 
 
@@ -123,6 +127,54 @@ def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run(packed
         assert source["ScalingConfig"]["MaximumConcurrency"] >= 2, name
     fed = {source["EventSourceArn"]["Fn::GetAtt"][0] for source in sources.values()}
     assert {name for name in queues if not name.endswith("DeadLetters")} <= fed
+
+
+def test_every_bucket_is_private_encrypted_versioned_and_speaks_tls_alone(packed: Package) -> None:
+    policies = {
+        policy["Bucket"]["Ref"]: policy["PolicyDocument"]["Statement"]
+        for policy in packed.resources("AWS::S3::BucketPolicy").values()
+    }
+    for name, bucket in packed.resources("AWS::S3::Bucket").items():
+        if name == "ServerlessDeploymentBucket":
+            continue  # the framework's own
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4, name
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, name
+        assert bucket["OwnershipControls"] == {
+            "Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]
+        }, name
+        assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"], name
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}, name
+        rules = bucket["LifecycleConfiguration"]["Rules"]
+        assert any("NoncurrentVersionExpiration" in rule for rule in rules), name
+        (tls,) = [each for each in policies[name] if each["Effect"] == "Deny"]
+        assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}, name
+        assert tls["Principal"] == "*", name
+        assert len(tls["Resource"]) == 2, name
+
+
+def test_what_s3_calls_may_be_called_by_that_bucket_of_that_account_alone() -> None:
+    packed = package("inventory")
+    bucket = packed.resources("AWS::S3::Bucket")["ImportsBucket"]
+    (told,) = bucket["NotificationConfiguration"]["LambdaConfigurations"]
+    (allowed,) = [
+        permission
+        for permission in packed.resources("AWS::Lambda::Permission").values()
+        if permission["Principal"] == "s3.amazonaws.com"
+    ]
+    assert allowed["FunctionName"] == told["Function"]
+    assert allowed["SourceAccount"] == {"Ref": "AWS::AccountId"}
+    name = bucket["BucketName"]["Fn::Sub"]
+    assert allowed["SourceArn"] == {"Fn::Sub": "arn:${AWS::Partition}:s3:::" + name}
+    # What the function writes must not call it again.
+    assert told["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "incoming/"}]
+
+
+def test_what_fails_each_time_that_it_is_called_for_nobody_is_kept() -> None:
+    (config,) = package("inventory").resources("AWS::Lambda::EventInvokeConfig").values()
+    assert config["FunctionName"] == {"Ref": "ImportStockLambdaFunction"}
+    assert config["MaximumRetryAttempts"] == 2
+    kept = config["DestinationConfig"]["OnFailure"]["Destination"]
+    assert kept == {"Fn::GetAtt": ["ImportsDeadLetters", "Arn"]}
 
 
 def test_every_subscription_filters_and_delivers_raw(packed: Package) -> None:
