@@ -1,8 +1,9 @@
 """Look at a stage's dead letters, and put them back: `make dlq`, `make redrive QUEUE=… [ID=…]`.
 
 Queues are found by their redrive policies, consumers by their event source mappings, the last error
-of a message in its consumer's log. Works on AWS with the usual credentials, and wherever
-AWS_ENDPOINT_URL points.
+of a message in its consumer's log. A queue named `…-dlq` that no queue feeds holds failed calls of
+functions: each says its own error, and to put it back is to call again. Works on AWS with the usual
+credentials, and wherever AWS_ENDPOINT_URL points.
 
 SQS cannot be looked at without receiving. So a look receives each message once, hides it while the
 look lasts (a second), and then makes it visible again; if the look is killed, SQS does that after
@@ -70,7 +71,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class DeadLetters:
-    """A queue of dead letters and those that send to it."""
+    """A queue of dead letters and those that send to it; none: it holds failed calls."""
 
     queue: Queue
     sources: tuple[Queue, ...]
@@ -134,6 +135,9 @@ class Aws:
                 found[queue.name] = DeadLetters(
                     queue, tuple(sorted(senders, key=lambda each: each.name))
                 )
+        for queue in queues.values():
+            if queue.name.endswith("-dlq"):
+                found.setdefault(queue.name, DeadLetters(queue, ()))
         return [found[name] for name in sorted(found)]
 
     def _url(self, arn: str) -> str:
@@ -278,14 +282,47 @@ def error_in(line: str) -> str:
     return f"{said}: {name}" + (f": {found[-1]}" if found else "")
 
 
-def letter(message: Message, last_error: str) -> Letter:
-    """Read a message as far as it can be read: what is no envelope has no type and no subject."""
+@dataclass(frozen=True)
+class Call:
+    """An asynchronous call of a function that failed each time, as Lambda keeps it."""
+
+    function: str
+    request_id: str
+    payload: Any
+    error: str
+
+
+def call_in(message: Message) -> Call | None:
+    """Return the failed call that a message is; None if it is none."""
+    content = _content(message)
+    try:
+        context, response = content["requestContext"], content.get("responsePayload") or {}
+        return Call(
+            context["functionArn"].split(":")[6],
+            context["requestId"],
+            content["requestPayload"],
+            f"{response.get('errorType') or context.get('condition', '?')}:"
+            f" {response.get('errorMessage', 'no answer')}",
+        )
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
+def _content(message: Message) -> dict[str, Any]:
     try:
         content = json.loads(message["Body"])
     except ValueError:
         content = None
-    envelope = content if isinstance(content, dict) else {}
+    return content if isinstance(content, dict) else {}
+
+
+def letter(message: Message, last_error: str) -> Letter:
+    """Read a message as far as it can be read: what is no envelope has no type and no subject."""
+    envelope = _content(message)
     attributes = message["Attributes"]
+    if call := call_in(message):
+        last_error = call.error
+        envelope = {"type": f"call of {call.function}", "subject": call.request_id}
     return Letter(
         id=message["MessageId"],
         type=str(envelope.get("type", "(unreadable)")),
@@ -317,7 +354,9 @@ def chosen(name: str, queues: Sequence[DeadLetters], prefix: str) -> DeadLetters
         if name in names | {each.removeprefix(prefix) for each in names}:
             return found
     there = ", ".join(
-        source.name.removeprefix(prefix) for found in queues for source in found.sources
+        each.name.removeprefix(prefix)
+        for found in queues
+        for each in found.sources or [found.queue]
     )
     raise Refused(f"QUEUE: there is no queue {name!r} with dead letters; there is: {there}")
 
@@ -347,6 +386,8 @@ def redrive_one(aws: Aws, found: DeadLetters, id_: str, *, dry_run: bool) -> str
                 f"ID: {found.queue.name} holds no message {id_!r}; it holds: {there}{more}. "
                 f"What somebody else looks at is hidden for {HIDDEN} s at most."
             )
+        if not found.sources:
+            return _call_again(aws, found, message, held, dry_run=dry_run)
         target = destination(message, found)
         if dry_run:
             return f"{id_} would go back to {target.name}"
@@ -354,6 +395,32 @@ def redrive_one(aws: Aws, found: DeadLetters, id_: str, *, dry_run: bool) -> str
         aws.sqs.delete_message(QueueUrl=found.queue.url, ReceiptHandle=message["ReceiptHandle"])
         held.remove(message)
     return f"{id_} went back to {target.name}, as {sent}"
+
+
+def _call_again(
+    aws: Aws, found: DeadLetters, message: Message, held: list[Message], *, dry_run: bool
+) -> str:
+    """Call the function as it was called: called first and deleted then."""
+    id_, call = message["MessageId"], call_in(message)
+    if call is None:
+        raise Refused(f"ID: {id_} is no failed call: nobody knows whom to call with it")
+    if dry_run:
+        return f"{id_} would go back to {call.function}"
+    aws.lambda_.invoke(
+        FunctionName=call.function, InvocationType="Event", Payload=json.dumps(call.payload)
+    )
+    aws.sqs.delete_message(QueueUrl=found.queue.url, ReceiptHandle=message["ReceiptHandle"])
+    held.remove(message)
+    return f"{id_} went back to {call.function}"
+
+
+def _call_all_again(aws: Aws, found: DeadLetters) -> str:
+    """Call each as it was called."""
+    with aws.held(found.queue, enough=lambda _: False) as held:
+        calls = list(held)
+        for message in calls:
+            _call_again(aws, found, message, held, dry_run=False)
+    return f"{len(calls)} calls were made again"
 
 
 def resendable(message: Message) -> dict[str, Any]:
@@ -374,6 +441,8 @@ def resendable(message: Message) -> dict[str, Any]:
 
 def redrive_all(aws: Aws, found: DeadLetters, out: Console) -> str:
     """Let SQS move every letter back, and follow it until it has ended."""
+    if not found.sources:
+        return _call_all_again(aws, found)
     before = aws.move_tasks(found.queue)
     if before and before[0]["Status"] not in _TASK_ENDS:
         out.print("A redrive of this queue runs already: following it.")
@@ -496,7 +565,7 @@ def redrive(aws: Aws, options: argparse.Namespace, out: Console) -> None:
     if options.id:
         out.print(plain(redrive_one(aws, found, options.id, dry_run=options.dry_run)))
     elif options.dry_run:
-        names = ", ".join(source.name for source in found.sources)
+        names = ", ".join(source.name for source in found.sources) or "the functions"
         out.print(f"{found.queue.count} messages would go back to {names}:")
         draw(aws, [(found, look(aws, found, options.limit))], datetime.now(UTC), out)
     else:

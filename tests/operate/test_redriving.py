@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.cloud import ACCOUNT, REGION, unique
 from tests.support.polling import eventually
-from tools.dead_letters import Aws, DeadLetters, Refused, look, redrive_all, redrive_one
+from tools.dead_letters import Aws, DeadLetters, Refused, chosen, look, redrive_all, redrive_one
 from tools.terminal import console
 
 
@@ -216,3 +216,69 @@ def _all_there(stage: Stage, url: str, bodies: list[str]) -> Callable[[], bool]:
         return seen == set(bodies)
 
     return probe
+
+
+def failed_call(payload: Any) -> str:
+    """Return what Lambda keeps of a call that failed each time."""
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:shop-local-count:$LATEST"
+    return json.dumps(
+        {
+            "version": "1.0",
+            "requestContext": {
+                "requestId": "1b3c5d7e-0000-4000-8000-000000000000",
+                "functionArn": arn,
+                "condition": "RetriesExhausted",
+                "approximateInvokeCount": 3,
+            },
+            "requestPayload": payload,
+            "responsePayload": {"errorType": "TransientFault", "errorMessage": "no database"},
+        }
+    )
+
+
+class Listening:
+    """Lambda, which notes whom it was to call with what."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, Any]] = []
+
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: str) -> None:  # noqa: N803
+        """Note it."""
+        self.calls.append((FunctionName, InvocationType, json.loads(Payload)))
+
+
+def test_a_failed_call_says_its_error_and_is_made_again(stage: Stage) -> None:
+    url, lambda_ = stage.queue("calls-dlq"), Listening()
+    aws = replace(stage.aws, lambda_=lambda_)
+    for n in range(2):
+        aws.sqs.send_message(QueueUrl=url, MessageBody=failed_call({"n": n}))
+    found = chosen("calls-dlq", aws.dead_letters(), aws.prefix)
+    letters = look(aws, found, 100)
+    assert [each.type for each in letters] == ["call of shop-local-count"] * 2
+    assert letters[0].last_error == "TransientFault: no database"
+
+    assert "would go back" in redrive_one(aws, found, letters[0].id, dry_run=True)
+    assert lambda_.calls == []
+    redrive_one(aws, found, letters[0].id, dry_run=False)
+    assert len(lambda_.calls) == 1
+    assert redrive_all(aws, found, console()) == "1 calls were made again"
+
+    assert sorted(call[2]["n"] for call in lambda_.calls) == [0, 1]
+    assert {call[:2] for call in lambda_.calls} == {("shop-local-count", "Event")}
+    assert stage.visible(url) == []
+
+
+def test_a_call_that_cannot_be_made_stays_a_letter_and_visible(stage: Stage) -> None:
+    url = stage.queue("calls-dlq")
+    stage.aws.sqs.send_message(QueueUrl=url, MessageBody=failed_call({}))
+    aws = replace(stage.aws, lambda_=Dying(stage.aws.lambda_, "invoke"))
+    with pytest.raises(ConnectionError):
+        redrive_all(aws, stage.found(), console())
+    assert stage.visible(url) == [failed_call({})]
+
+
+def test_what_is_no_call_is_not_made_one(stage: Stage) -> None:
+    (body,) = stage.bury(url := stage.queue("calls-dlq"), 1)
+    with pytest.raises(Refused, match="is no failed call"):
+        redrive_all(stage.aws, stage.found(), console())
+    assert stage.visible(url) == [body]
