@@ -253,7 +253,7 @@ def test_a_failed_call_says_its_error_and_is_made_again(stage: Stage) -> None:
     for n in range(2):
         aws.sqs.send_message(QueueUrl=url, MessageBody=failed_call({"n": n}))
     found = chosen("calls-dlq", aws.dead_letters(), aws.prefix)
-    letters = look(aws, found, 100)
+    letters = look(stage.aws, found, 100)
     assert [each.type for each in letters] == ["call of shop-local-count"] * 2
     assert letters[0].last_error == "TransientFault: no database"
 
