@@ -44,8 +44,19 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """A saga waits for an operator: the undo that failed, and since when. Anybody may know it."""
+
+    step: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """An order as a customer sees it; `total` in minor units, times in UTC."""
+    """An order as a customer sees it; `total` in minor units, times in UTC.
+
+    `parked` says whether an operator is waited for now, whatever the status.
+    """
 
     id: UUID
     customer_id: str
@@ -58,6 +69,7 @@ class Order:
     placed_at: datetime
     reason: str | None = None
     closed_at: datetime | None = None
+    parked: Waits | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orders import bootstrap, http
+from orders import answers, bootstrap, http
 from orders.requests import list_orders_request
 from shared.observability import logger
 
@@ -18,10 +18,5 @@ def handler(event: Any) -> http.Answer:
     found = orders.page(wanted.customer_id, before=wanted.before, limit=wanted.limit + 1)
     page = found[: wanted.limit]
     more = len(found) > wanted.limit
-    return http.json(
-        200,
-        {
-            "orders": [http.order_view(order) for order in page],
-            "next_cursor": str(page[-1].id) if more else None,
-        },
-    )
+    orders_seen = tuple(http.order_view(order) for order in page)
+    return http.json(200, answers.OrdersPage(orders_seen, page[-1].id if more else None))
