@@ -109,6 +109,14 @@ url: ## Print the API's base URL
 curl-examples: setup ## Print working curl lines for every call of the API
 	@$(PYTHON) tools/curl_examples.py
 
+.PHONY: openapi
+openapi: setup ## Write the API's OpenAPI document and its page anew, from the models
+	@PYTHONPATH=services/orders $(PYTHON) -m tools.openapi
+
+.PHONY: openapi-release
+openapi-release: setup ## And keep it as what the last release promised, unless it breaks that
+	@PYTHONPATH=services/orders $(PYTHON) -m tools.openapi release
+
 # ── the demo ────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: demo
