@@ -151,6 +151,11 @@ test-localcloud: setup ## The local cloud's own tests, against a real LocalStack
 e2e: setup ## End-to-end tests against the cloud that runs (make up deploy)
 	$(PYTHON) -m pytest -n 4 --dist worksteal tests/e2e
 
+.PHONY: fuzz-api
+fuzz-api: setup ## Try the API that runs against its document, at length: make fuzz-api EXAMPLES=300 SEED=7
+	@.venv/bin/schemathesis --config-file tests/e2e/schemathesis.toml run services/orders/openapi.json \
+		--url "$$($(MAKE) -s url)" --max-examples $${EXAMPLES:-200} $${SEED:+--seed $$SEED}
+
 .PHONY: test
 test: ## Every test, on ports and a state folder of its own
 	@$(MAKE) check test-services test-artifacts test-localcloud
