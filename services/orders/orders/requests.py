@@ -138,13 +138,13 @@ def _read[Query: msgspec.Struct](query: Mapping[str, str], model: type[Query]) -
     found: list[Fault] = []
     for field in msgspec.structs.fields(model):
         name = field.encode_name
+        if name not in query and not field.required:
+            continue
         if name == "limit":
-            values[name], wrong = _limit(query)
-        elif name in query or field.required:
+            values[name], wrong = _limit(query[name])
+        else:
             values[name] = query.get(name, msgspec.UNSET)
             wrong = faults(values[name], field.type, name)
-        else:
-            continue
         if wrong and name == "cursor":
             wrong = [Fault(name, "is not a cursor that this API gave")]
         found += wrong
@@ -153,8 +153,31 @@ def _read[Query: msgspec.Struct](query: Mapping[str, str], model: type[Query]) -
     return msgspec.convert(values, model)
 
 
-def _limit(query: Mapping[str, str]) -> tuple[int, list[Fault]]:
-    text = query.get("limit", "20")
+@dataclass(frozen=True, slots=True)
+class ListParked:
+    """A page of the orders that wait for an operator, those younger than order `after`."""
+
+    limit: int
+    after: uuid.UUID | None
+
+
+def list_parked_request(command: Any) -> ListParked:
+    """Read an operator's `{"limit", "after"}`; both may be left out."""
+    if not isinstance(command, Mapping):
+        raise InvalidRequest(Fault("", "must be an object"))
+    found, after = [], None
+    if command.get("after") is not None:
+        try:
+            after = uuid.UUID(str(command["after"]))
+        except ValueError:
+            found.append(Fault("after", "must be an order id"))
+    limit, limit_faults = _limit(str(command.get("limit", MAX_PAGE)))
+    if found or limit_faults:
+        raise InvalidRequest(*found, *limit_faults)
+    return ListParked(limit, after)
+
+
+def _limit(text: str) -> tuple[int, list[Fault]]:
     whole = text.isascii() and text.isdigit() and len(text) <= 3  # noqa: PLR2004
     if whole and not faults(int(text), PageLimit, "limit"):
         return int(text), []

@@ -1,10 +1,14 @@
 """What an order's saga did and when, read from its execution history."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orders.answers import Step
+from orders.domain import Order, Status
+from shared.contracts.saga import undo_name
+
+Events = Sequence[Mapping[str, Any]]
 
 _SCHEDULED = {"TaskScheduled", "LambdaFunctionScheduled"}
 _SUCCEEDED = {"TaskSucceeded", "LambdaFunctionSucceeded"}
@@ -18,13 +22,13 @@ _FAILED = {
     "LambdaFunctionScheduleFailed",
     "LambdaFunctionStartFailed",
 }
-_ENDED = {
-    "TaskStateExited",
+_OVER = {
     "ExecutionSucceeded",
     "ExecutionFailed",
     "ExecutionAborted",
     "ExecutionTimedOut",
 }
+_ENDED = _OVER | {"TaskStateExited"}
 _UNDO = {
     "Withdraw Confirmation",
     "Cancel Shipment",
@@ -34,7 +38,26 @@ _UNDO = {
 }
 
 
-def steps(events: Sequence[Mapping[str, Any]]) -> list[Step]:
+def of_order(order: Order, history: Callable[[str], Events]) -> list[Step]:
+    """Return the steps of an order's saga, and after them those of the repairs that it needed.
+
+    `history` returns an execution's events by its name, nothing if there is none. A repair can
+    only be where the saga does not run, and a confirmed order has nothing to repair: so the
+    timelines that are asked for most, again and again, take one call.
+    """
+    events = history(str(order.id))
+    found = steps(events)
+    running = bool(events) and events[-1]["type"] not in _OVER
+    if running or order.status is Status.CONFIRMED:
+        return found
+    number = 1
+    while repair := history(undo_name(str(order.id), number)):
+        found += steps(repair)
+        number += 1
+    return found
+
+
+def steps(events: Events) -> list[Step]:
     """Fold history events into steps, oldest first."""
     found: list[Step] = []
     for event in events:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from orders.adapters.tables import orders, outbox, parked_orders
-from orders.domain import Line, Order, ParkedSaga, Status, Waits
+from orders.domain import Line, Order, ParkedSaga, Status, WaitingOrder, Waits
 from shared.contracts.orders import (
     OrderCancelled,
     OrderConfirmed,
@@ -152,15 +152,15 @@ class SqlOrderBook:
             orders.c.withdrawn_at.is_(None),
         )
 
-    def withdraw(self, order_id: UUID) -> Status:
-        """Bar a late confirmation; return the order's status."""
+    def withdraw(self, order_id: UUID) -> Status | None:
+        """Bar a late confirmation; return the order's status, None if there is no such order."""
         with self._single.connect() as connection:
             connection.execute(
                 sa.update(orders)
                 .where(orders.c.id == order_id, orders.c.status != Status.CONFIRMED)
                 .values(withdrawn_at=sa.func.coalesce(orders.c.withdrawn_at, sa.func.now()))
             )
-        return self._status(order_id)
+        return self.status(order_id)
 
     def close(self, order_id: UUID, reason: str) -> Status:
         """Close an open order: CANCELLED if the customer asked for it, else REJECTED."""
@@ -229,8 +229,30 @@ class SqlOrderBook:
             ).one_or_none()
         return ParkedSaga(*row) if row else None
 
+    def waiting(self, *, after: UUID | None, limit: int) -> Sequence[WaitingOrder]:
+        """Return what waits for an operator, oldest order first, younger than order `after`."""
+        query = (
+            sa.select(
+                parked_orders.c.order_id,
+                orders.c.status,
+                parked_orders.c.step,
+                parked_orders.c.cause,
+                parked_orders.c.parked_at,
+            )
+            .join_from(parked_orders, orders, orders.c.id == parked_orders.c.order_id)
+            .order_by(parked_orders.c.order_id)
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(parked_orders.c.order_id > after)
+        with self._single.connect() as connection:
+            return [
+                WaitingOrder(row.order_id, Status(row.status), row.step, row.cause, row.parked_at)
+                for row in connection.execute(query)
+            ]
+
     def unpark(self, order_id: UUID, task_token: str) -> None:
-        """Forget a token that was handed back; a newer one stays."""
+        """Forget a token that nobody waits for any more; a newer one stays."""
         with self._single.connect() as connection:
             connection.execute(
                 sa.delete(parked_orders).where(
