@@ -31,7 +31,8 @@ PAGE = SERVICE / "docs.html"
 
 Node = dict[str, Any]
 
-_REFERENCE = "#/components/schemas/{name}"
+_SCHEMA = "#/components/schemas/{name}"
+_RESPONSE = "#/components/responses/{name}"
 
 
 class GatewayMessage(msgspec.Struct, frozen=True):
@@ -220,11 +221,12 @@ OPERATIONS = (
     ),
 )
 
-_HAS_A_WORD = (answers.InternalError, answers.Unavailable)
-_GATEWAY = {
-    429: "Too many requests at once; API Gateway's own answer.",
-    502: "The function ended without an answer; API Gateway's own answer.",
-    504: "The function took too long to answer; API Gateway's own answer.",
+# What any call may answer, described once: whoever reaches the database, and everybody.
+_OURS_ANYWHERE = (answers.InternalError, answers.Unavailable)
+_GATEWAYS_ANYWHERE = {
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests at once; API Gateway's own answer.",
+    HTTPStatus.BAD_GATEWAY: "The function ended without an answer; API Gateway's own answer.",
+    HTTPStatus.GATEWAY_TIMEOUT: "The function took too long to answer; API Gateway's own answer.",
 }
 _ORDER_ID_PARAMETER = {
     "name": "order_id",
@@ -240,7 +242,7 @@ _PARAMETER_EXAMPLES = {"customer_id": "ada", "limit": 20}
 def generate() -> Node:
     """Return the whole document."""
     models = [*dict.fromkeys(_models())]
-    schemas, components = msgspec.json.schema_components(models, ref_template=_REFERENCE)
+    schemas, components = msgspec.json.schema_components(models, ref_template=_SCHEMA)
     of = dict(zip(models, schemas, strict=True))
     queries = {operation.query.__name__ for operation in OPERATIONS if operation.query}
     paths: dict[str, Node] = {}
@@ -266,7 +268,8 @@ def generate() -> Node:
                 name: _told_whole(name, schema)
                 for name, schema in components.items()
                 if name not in queries
-            }
+            },
+            "responses": dict(_anywhere(of)),
         },
     }
     return dict(json.loads(json.dumps(_portable(document))))
@@ -280,7 +283,7 @@ def _models() -> Iterator[Any]:
         if operation.body is not None:
             yield type(operation.body)
         yield from operation.problems
-    yield from (*_HAS_A_WORD, requests.IdempotencyKey, GatewayMessage)
+    yield from (*_OURS_ANYWHERE, requests.IdempotencyKey, GatewayMessage)
 
 
 def _operation(
@@ -331,26 +334,40 @@ def _request_body(example: msgspec.Struct, of: Mapping[Any, Node]) -> Node:
 
 
 def _responses(operation: Operation, of: Mapping[Any, Node]) -> Iterator[tuple[str, Node]]:
-    good = operation.good
-    yield str(good.status), _good(operation, of)
-    problems = operation.problems + (_HAS_A_WORD if operation.reaches_the_database else ())
-    for problem in problems:
-        told = {each.name: each.default for each in msgspec.structs.fields(problem)}
-        yield (
-            str(told["status"]),
-            {
-                "description": (problem.__doc__ or "").strip(),
-                "content": {"application/problem+json": {"schema": of[problem]}},
-            },
-        )
-    for status, description in _GATEWAY.items():
-        yield (
-            str(status),
-            {
-                "description": description,
-                "content": {"application/json": {"schema": of[GatewayMessage]}},
-            },
-        )
+    yield str(operation.good.status), _good(operation, of)
+    for problem in operation.problems:
+        yield str(_status(problem)), _problem(problem, of)
+    anywhere = {_name(status): int(status) for status in _GATEWAYS_ANYWHERE}
+    if operation.reaches_the_database:
+        anywhere |= {problem.__name__: _status(problem) for problem in _OURS_ANYWHERE}
+    for name, status in anywhere.items():
+        yield str(status), {"$ref": _RESPONSE.format(name=name)}
+
+
+def _anywhere(of: Mapping[Any, Node]) -> Iterator[tuple[str, Node]]:
+    for problem in _OURS_ANYWHERE:
+        yield problem.__name__, _problem(problem, of)
+    for status, description in _GATEWAYS_ANYWHERE.items():
+        content = {"application/json": {"schema": of[GatewayMessage]}}
+        yield _name(status), {"description": description, "content": content}
+
+
+def _name(status: HTTPStatus) -> str:
+    return status.phrase.replace(" ", "")
+
+
+def _problem(problem: type[answers.Problem], of: Mapping[Any, Node]) -> Node:
+    return {
+        "description": (problem.__doc__ or "").strip(),
+        "content": {"application/problem+json": {"schema": of[problem]}},
+    }
+
+
+def _status(problem: type[answers.Problem]) -> int:
+    (status,) = (
+        field.default for field in msgspec.structs.fields(problem) if field.name == "status"
+    )
+    return int(status)
 
 
 def _good(operation: Operation, of: Mapping[Any, Node]) -> Node:

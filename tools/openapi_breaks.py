@@ -64,7 +64,11 @@ class _Comparison:
             if status not in new["responses"]:
                 yield f"{where}: the answer was removed"
             else:
-                yield from self._answer(where, answer, new["responses"][status])
+                yield from self._answer(
+                    where,
+                    _followed(self.released, answer),
+                    _followed(self.current, new["responses"][status]),
+                )
 
     def _parameters(
         self, name: str, old: Mapping[str, Node], new: Mapping[str, Node]
@@ -124,6 +128,14 @@ class _Comparison:
         yield from _covers(where, wide=(was, old), narrow=(now, new), request=False)
 
 
+def _followed(document: Node, node: Node) -> Node:
+    """Return what a node stands for: itself, or what its reference leads to."""
+    while "$ref" in node:
+        kind, name = node["$ref"].removeprefix("#/components/").split("/")
+        node = document["components"][kind][name]
+    return node
+
+
 def _parameters(operation: Node) -> dict[str, Node]:
     return {
         f"{parameter['in']} parameter {parameter['name']}": parameter
@@ -137,8 +149,7 @@ class _Schemas:
 
     def options(self, node: Node) -> list[Node]:
         """Return the schemas of which a value must meet one, references followed."""
-        while "$ref" in node:
-            node = self.document["components"]["schemas"][node["$ref"].rsplit("/", 1)[1]]
+        node = _followed(self.document, node)
         unknown = node.keys() - _UNDERSTOOD
         if unknown:
             raise ValueError(f"the comparison does not understand {sorted(unknown)}")

@@ -17,7 +17,7 @@ table{border-collapse:collapse;width:100%;margin:.5rem 0}
 td,th{border-bottom:1px solid var(--line);padding:.3rem .6rem .3rem 0;text-align:left;
 vertical-align:top}
 summary{cursor:pointer}
-.m{display:inline-block;min-width:3.2em;font-weight:700}
+li b{display:inline-block;min-width:3.2em}
 """
 
 
@@ -38,8 +38,8 @@ def render(document: Node) -> str:
             '<p>The same for machines: <a href="openapi.json">openapi.json</a>, OpenAPI 3.1.</p>',
             "<ul>",
             *(
-                f'<li><a href="#{call["operationId"]}"><code>{_route(method, path)}</code></a>'
-                f" {_prose(call['summary'])}</li>"
+                f'<li><code><b>{method.upper()}</b> <a href="#{call["operationId"]}">'
+                f"{escape(path)}</a></code> {_prose(call['summary'])}</li>"
                 for path, method, call in _calls(document)
             ),
             "</ul>",
@@ -48,7 +48,13 @@ def render(document: Node) -> str:
                 for path, method, call in _calls(document)
                 for part in _operation(path, method, call)
             ),
-            "<h2>Schemas</h2>",
+            '<h2 id="anywhere">What any call may answer</h2><table>',
+            *(
+                row
+                for name, answer in document["components"]["responses"].items()
+                for row in _answer(name, answer)
+            ),
+            "</table><h2>Schemas</h2>",
             *(
                 part
                 for name, schema in sorted(document["components"]["schemas"].items())
@@ -66,12 +72,8 @@ def _calls(document: Node) -> Iterator[tuple[str, str, Node]]:
             yield path, method, call
 
 
-def _route(method: str, path: str) -> str:
-    return f'<span class="m">{method.upper()}</span> {escape(path)}'
-
-
 def _operation(path: str, method: str, call: Node) -> Iterator[str]:
-    yield f'<h2 id="{call["operationId"]}"><code>{_route(method, path)}</code></h2>'
+    yield f'<h2 id="{call["operationId"]}"><code>{method.upper()} {escape(path)}</code></h2>'
     yield f"<p>{_prose(call['summary'])}. {_prose(call.get('description', ''))}</p>"
     if call["parameters"]:
         yield "<h3>Parameters</h3><table>"
@@ -89,20 +91,30 @@ def _operation(path: str, method: str, call: Node) -> Iterator[str]:
             yield f"<h3>Body</h3><p>{escape(media)}: {_type(content['schema'])}</p>"
             yield _example(content)
     yield "<h3>Answers</h3><table>"
-    for status, answer in call["responses"].items():
-        for media, content in answer["content"].items():
-            yield _row(
-                f"<code>{status}</code>",
-                _prose(answer["description"]),
-                _type(content["schema"]),
-                f"<code>{escape(media)}</code>",
-            )
-    yield "</table>"
-    for status, answer in call["responses"].items():
+    own = {status: each for status, each in call["responses"].items() if "$ref" not in each}
+    for status, answer in own.items():
+        yield from _answer(status, answer)
+    others = ", ".join(
+        f"<code>{status}</code> {each['$ref'].rsplit('/', 1)[1]}"
+        for status, each in call["responses"].items()
+        if status not in own
+    )
+    yield f'</table><p>And <a href="#anywhere">as any call</a>: {others}.</p>'
+    for status, answer in own.items():
         for content in answer["content"].values():
             if "example" in content:
                 summary = f"<summary>Example of {status}</summary>"
                 yield f"<details>{summary}{_example(content)}</details>"
+
+
+def _answer(name: str, answer: Node) -> Iterator[str]:
+    for media, content in answer["content"].items():
+        yield _row(
+            f"<code>{name}</code>",
+            _prose(answer["description"]),
+            _type(content["schema"]),
+            f"<code>{escape(media)}</code>",
+        )
 
 
 def _example(content: Node) -> str:

@@ -73,14 +73,14 @@ def call(name: str, event: Any) -> tuple[int, Any]:
     expected = "application/json" if answer["statusCode"] < 400 else "application/problem+json"
     assert answer["headers"]["Content-Type"] == expected
     status, body = answer["statusCode"], json.loads(answer["body"])
-    promised = documented(name)[str(status)]
+    promised = documented(name, status)
     assert promised.get("headers", {}).keys() == answer["headers"].keys() - {"Content-Type"}
     validate(body, promised["content"][expected]["schema"])
     return status, body
 
 
-def documented(name: str) -> Any:
-    """Return the answers that the document knows of a function."""
+def documented(name: str, status: int) -> Any:
+    """Return what the document says of a function's answer."""
     words = name.split("_")
     function = words[0] + "".join(word.capitalize() for word in words[1:])
     (call,) = (
@@ -89,7 +89,10 @@ def documented(name: str) -> Any:
         for call in path.values()
         if call["operationId"] == function
     )
-    return call["responses"]
+    answer = call["responses"][str(status)]
+    if "$ref" in answer:
+        answer = DOCUMENT["components"]["responses"][answer["$ref"].rsplit("/", 1)[1]]
+    return answer
 
 
 def validate(body: Any, schema: dict[str, Any]) -> None:
