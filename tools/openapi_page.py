@@ -14,8 +14,9 @@ h2{border-top:1px solid var(--line);padding-top:1.5rem;margin-top:2rem}
 code,pre{font-family:ui-monospace,monospace;font-size:.88em}
 pre{background:var(--soft);padding:.8rem;overflow-x:auto;border-radius:4px}
 table{border-collapse:collapse;width:100%;margin:.5rem 0}
-td,th{border-bottom:1px solid var(--line);padding:.3rem .6rem .3rem 0;text-align:left;
-vertical-align:top}
+tr{border-bottom:1px solid var(--line)}
+td{padding:.3rem .6rem .3rem 0;vertical-align:top}
+@media(max-width:40rem){tr{display:block;padding:.3rem 0}td{display:block;padding:0}}
 summary{cursor:pointer}
 li b{display:inline-block;min-width:3.2em}
 """
