@@ -96,6 +96,15 @@ class Cell:
         return PARK_FAILURES if self.task.kind is Kind.PARK else self.task.attempts
 
     @property
+    def may_park_again(self) -> bool:
+        """Whether an operator's token may be one of an attempt that is yet to fail.
+
+        The order is parked while the saga still waits for the lost answer. It gives that attempt
+        up, whatever came by its token meanwhile, and the next one parks the order anew.
+        """
+        return self.task.kind is Kind.PARK and self.fault is Fault.NO_ANSWER
+
+    @property
     def leaves_dead_letters(self) -> bool:
         """Whether its messages may fail until they are dead: no operator mends this fault."""
         return (

@@ -236,25 +236,22 @@ class Ground:
         result = json.loads(answer["Payload"].read())
         return str(result["errorType"] if "FunctionError" in answer else result["outcome"])
 
-    def resume_until_resumed(self, order_id: str, *, within: float) -> list[str]:
-        """Resume until it worked, then once more; return all outcomes, repetitions left out.
+    def resume_until_closed(self, order_id: str, *, within: float) -> list[str]:
+        """Resume, and at once again; then as often as the order waits. Return all outcomes.
 
-        An operator tries again where the call failed, or where the token has just been replaced
-        by a newer one. A call that failed may have handed the token over.
+        An operator tries again where the call failed, or where a newer token has just replaced the
+        one that he saw. A call that failed, or that an SDK repeated, may have handed it over.
         """
-        outcomes: list[str] = []
+        outcomes = [self.resume(order_id), self.resume(order_id)]
 
-        def resumed() -> bool:
-            outcome = self.resume(order_id)
-            failed = any(earlier not in OUTCOMES for earlier in outcomes)
-            if outcome not in outcomes[-1:]:
-                outcomes.append(outcome)
-            return outcome == "resumed" or (
-                failed and outcome in OUTCOMES and self.order(order_id).parked_at is None
-            )
+        def closed() -> bool:
+            order = self.order(order_id)
+            if order.parked_at is not None:
+                outcomes.append(self.resume(order_id))
+            return order.parked_at is None and order.status not in ("PLACED", "PARKED")
 
-        eventually(resumed, f"{order_id} is resumed", within=within, every=1)
-        return [*outcomes, self.resume(order_id)]
+        eventually(closed, f"{order_id} is resumed and closed", within=within, every=1)
+        return outcomes
 
     def until_over(self, order_id: str, *, within: float) -> Mapping[str, Any]:
         """Wait for the end of an order and of its saga; return it as a customer sees it."""

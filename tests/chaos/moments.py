@@ -93,7 +93,7 @@ def cancel_at(moment: Moment, ground: Ground, sku: str, *, times: int = 1) -> Ra
         for fault_id in ids:
             faults.remove(fault_id)
     if moment.task.kind is Kind.PARK:
-        ground.resume_until_resumed(order_id, within=_WITHIN)
+        ground.resume_until_closed(order_id, within=_WITHIN)
     return _end_of(ground, order_id, answers)
 
 

@@ -2,6 +2,7 @@
 
     OrderflowError
     ├── TransientFault     the effect may or may not have happened: retry, the keys make it safe
+    ├── OutOfTime          nothing was begun: the message comes again
     ├── UnreadableMessage  will never parse: the queue's redrive policy takes it to the dead letters
     └── MissingSetting     wrong deployment: fails in the init phase, naming the variable
 
@@ -16,6 +17,10 @@ class OrderflowError(Exception):
 
 class TransientFault(OrderflowError):
     """A collaborator did not answer, or answered that it could not; the outcome is unknown."""
+
+
+class OutOfTime(OrderflowError):
+    """Too little of an invocation is left to begin another message; the text says how much."""
 
 
 class UnreadableMessage(OrderflowError):

@@ -2,22 +2,17 @@
 
 from typing import Any
 
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from inventory import bootstrap
+from shared.batch import handle_each
 from shared.envelope import read
 from shared.observability import correlated, count, logger, metrics
 
 log = logger()
 numbers = metrics()
 handle_command = bootstrap.handle_commands(log)
-processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 def handle(record: SQSRecord) -> None:
@@ -43,6 +38,4 @@ def handle(record: SQSRecord) -> None:
 @numbers.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Answer with the messages that failed, so that only they come again."""
-    return process_partial_response(
-        event=event, record_handler=handle, processor=processor, context=context
-    )
+    return handle_each(event, context, handle)

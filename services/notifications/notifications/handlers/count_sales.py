@@ -2,23 +2,18 @@
 
 from typing import Any
 
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from notifications import bootstrap
 from notifications.use_cases import confirmed_fact
+from shared.batch import handle_each
 from shared.envelope import read
 from shared.observability import correlated, count, logger, metrics
 
 log = logger()
 numbers = metrics()
 count_once = bootstrap.count_sales()
-processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 def add(record: SQSRecord) -> None:
@@ -43,6 +38,4 @@ def add(record: SQSRecord) -> None:
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Answer with the messages that failed, so that only they come again."""
     count_once.invoked(context)
-    return process_partial_response(
-        event=event, record_handler=add, processor=processor, context=context
-    )
+    return handle_each(event, context, add)

@@ -2,14 +2,9 @@
 
 from typing import Any
 
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
-
 from orders import bootstrap
 from orders.domain import Product
+from shared.batch import handle_each
 from shared.contracts.inventory import ProductListed
 from shared.envelope import read, read_data
 from shared.errors import UnreadableMessage
@@ -17,14 +12,11 @@ from shared.observability import logger
 
 log = logger()
 catalogue = bootstrap.catalogue()
-processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 def handler(event: Any, context: Any) -> Any:
     """Store each product unless a newer version is known; report the failed messages alone."""
-    return process_partial_response(
-        event, record_handler=store, processor=processor, context=context
-    )
+    return handle_each(event, context, store)
 
 
 def listed_in(body: str) -> ProductListed:
