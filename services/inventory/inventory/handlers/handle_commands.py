@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from inventory import bootstrap
 from shared.envelope import read
 from shared.observability import correlated, count, logger, metrics
+from shared.warm_up import answers_pings
 
 log = logger()
 numbers = metrics()
@@ -39,6 +40,7 @@ def handle(record: SQSRecord) -> None:
     count(numbers, f"Commands{answered.outcome.code.title()}")
 
 
+@answers_pings
 @log.inject_lambda_context
 @numbers.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
