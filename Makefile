@@ -158,7 +158,7 @@ check: setup ## Lint, types, import directions
 
 .PHONY: test-services
 test-services: setup ## Unit and integration tests, contracts, the saga's lint, the operators' programs
-	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/chaos tests/operate
+	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/chaos tests/operate tests/bench
 
 .PHONY: test-domain-long
 test-domain-long: setup ## The domains' stateful tests and races, much longer and never the same twice
