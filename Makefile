@@ -202,9 +202,8 @@ reconcile: setup ## Repair orders that no saga brings to an end: make reconcile 
 # ── measure ─────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: bench-flow
-bench-flow: setup ## Orders a second and placed → closed, beside an empty saga: make bench-flow [IN_FLIGHT="1 10 50"] [FAULTS="0 0.01 0.1"]
-	@eval "$$($(CLOUD) env)" && PYTHONPATH=services/orders $(PYTHON) -m bench.flow \
-		$(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+bench-flow: setup ## Orders a second and placed → closed, beside an empty saga: make bench-flow [IN_FLIGHT="1 10 50"] [FAULTS="0.01 0.1"]
+	@$(PYTHON) -m bench.flow $(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: bench-order-profile
 bench-order-profile: setup ## Measure what one order uses, for make cost: make bench-order-profile [ORDERS=10]

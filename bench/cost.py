@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     result = report(console, usages, prices, asked.orders)
     reports.write("cost", result)
-    if not asked.set:  # a plot with other prices is not the documents'
+    if not asked.set and asked.prices == PRICES:  # with others it is not the documents' plot
         draw(usages["confirmed"], prices)
     return 0
 
