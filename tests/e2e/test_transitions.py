@@ -7,18 +7,18 @@ from bench.transitions import ANSWERS, definition, states_entered
 from tests.support.cloud import ACCOUNT, REGION, Cloud
 from tests.support.shop import Shop
 
+# How many are ordered where there are two, and how they are paid for.
 PLACING = {
-    "confirmed": {"quantity": 1, "token": "tok_visa"},
-    "refused": {"quantity": 1_000, "token": "tok_visa"},
-    "compensated": {"quantity": 1, "token": "tok_declined"},
+    "confirmed": (1, "tok_visa"),
+    "refused": (1_000, "tok_visa"),
+    "compensated": (1, "tok_declined"),
 }
 
 
 @pytest.mark.parametrize("outcome", ANSWERS)
 def test_an_order_pays_for_the_states_on_its_path(cloud: Cloud, shop: Shop, outcome: str) -> None:
-    order = PLACING[outcome]
-    sku = shop.stock(2)
-    order_id = shop.place({sku: int(order["quantity"])}, token=str(order["token"]))
+    quantity, token = PLACING[outcome]
+    order_id = shop.place({shop.stock(2): quantity}, token=token)
     shop.closed(order_id)
     history = cloud.client("stepfunctions").get_execution_history(
         executionArn=f"arn:aws:states:{REGION}:{ACCOUNT}:execution:"
