@@ -10,7 +10,7 @@ from tests.support.shop import Shop
 # How many are ordered where there are two, and how they are paid for.
 PLACING = {
     "confirmed": (1, "tok_visa"),
-    "refused": (1_000, "tok_visa"),
+    "refused": (999, "tok_visa"),
     "compensated": (1, "tok_declined"),
 }
 
