@@ -186,7 +186,7 @@ class DyingBooks(SqlBooks):
             yield page
             raise Died
 
-    def reserve_at_once(self, *_: Reservation, **__: int) -> bool:
+    def reserve_at_once(self, reservation: Reservation, *, leaving: int) -> bool:  # noqa: ARG002
         """One statement: a process that dies before it ends was never there."""
         raise Died
 
