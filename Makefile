@@ -38,6 +38,11 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[postgres]'
 	@touch $@
 
+.local/stamps/bench: .local/stamps/dev
+	@echo "python: installing what draws and what was compared" >&2
+	@$(UV) pip install --quiet --python .venv --group bench -c constraints.txt
+	@touch $@
+
 .local/stamps/cloud: .local/stamps/uv localcloud/requirements.lock localcloud/pyproject.toml
 	@echo "python: installing the local cloud (LocalStack and Postgres)" >&2
 	@$(UV) venv --quiet --allow-existing --python .venv/bin/python .local/venvs/cloud
@@ -61,7 +66,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 .PHONY: lock
 lock: .local/stamps/uv ## Resolve every Python and Node version anew
 	$(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate --custom-compile-command "make lock" \
-		--group dev --extra postgres shared/pyproject.toml -o constraints.txt
+		--group dev --group bench --extra postgres shared/pyproject.toml -o constraints.txt
 	npm install --package-lock-only --no-audit --no-fund
 
 # ── the local cloud ─────────────────────────────────────────────────────────────────────────────
@@ -149,6 +154,14 @@ test: ## Every test, on ports and a state folder of its own
 	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy e2e
 
 # ── measure ─────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: bench-cold
+bench-cold: setup .local/stamps/bench ## Time every function's cold start; write docs/performance/cold_start.*
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.cold_start --write
+
+.PHONY: bench-drivers
+bench-drivers: setup .local/stamps/bench ## Compare the functions' Postgres driver with psycopg
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.drivers
 
 .PHONY: bench-flow
 bench-flow: setup ## Time placed → CONFIRMED on the cloud that runs: make bench-flow ORDERS=30

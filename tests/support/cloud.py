@@ -16,6 +16,7 @@ import boto3
 import httpx
 from botocore.config import Config
 
+import shared.database  # noqa: F401 (registers the driver)
 from shared.contracts.orders import ReleaseStock
 from shared.envelope import wrap
 
@@ -67,7 +68,7 @@ class Cloud:
 
     def database_url(self, service: str) -> str:
         """Return the URL of a service's database, under the service's own role."""
-        return f"postgresql+psycopg://{service}@127.0.0.1:{self.postgres_port}/{service}"
+        return f"postgresql+oneflight://{service}@127.0.0.1:{self.postgres_port}/{service}"
 
     def client(self, service: str) -> Any:
         """Return the boto3 client of `service`."""

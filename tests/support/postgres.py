@@ -45,7 +45,9 @@ def database(scripts: Path | None) -> Iterator[sa.Engine]:
     the same time as another makes its own with `second(engine)`.
     """
     name = f"test_{uuid.uuid4().hex}"
-    admin = sa.create_engine(_url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    admin = sa.create_engine(
+        _url("postgres", "+oneflight"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    )
     with admin.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
     engine = make_engine(_url(name))
@@ -76,8 +78,8 @@ def url_of(engine: sa.Engine) -> str:
     return engine.url.render_as_string(hide_password=False)
 
 
-def _url(name: str) -> str:
-    return f"postgresql+psycopg://postgres@{server()}/{name}"
+def _url(name: str, driver: str = "") -> str:
+    return f"postgresql{driver}://postgres@{server()}/{name}"
 
 
 def _start() -> str:

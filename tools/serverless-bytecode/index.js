@@ -2,7 +2,8 @@
 
 // Runs last in packaging, on the finished zip. Lambda's code folder is read-only and the framework
 // zeroes the dates inside the zip, so timestamp-based bytecode is stale on arrival and every module
-// is compiled again in every cold start. Hash-based, unchecked bytecode is never stale.
+// is compiled again in every cold start. Hash-based, unchecked bytecode is never stale. What else
+// is left out, repack.py says.
 
 const path = require('node:path');
 const { execFile } = require('node:child_process');
@@ -26,10 +27,11 @@ class ServerlessBytecode {
         .filter(Boolean)
         .map((artifact) => path.resolve(serviceDir, artifact))
     );
+    const own = [service.service, 'shared'].flatMap((name) => ['--own', name]);
     // A service's list may hold the shared one: included files cannot be merged otherwise.
-    const drop = (service.custom?.bytecode?.drop ?? []).flat();
+    const drop = (service.custom?.bytecode?.drop ?? []).flat().flatMap((name) => ['--drop', name]);
     for (const artifact of artifacts) {
-      await promisify(execFile)(python, [SCRIPT, artifact, ...drop], { cwd: serviceDir });
+      await promisify(execFile)(python, [SCRIPT, artifact, ...own, ...drop], { cwd: serviceDir });
     }
   }
 }

@@ -290,7 +290,7 @@ def test_products_come_in_pages(skus: list[str]) -> None:
 
 
 def test_without_a_database_the_answer_is_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = engine("postgresql+psycopg://orders@127.0.0.1:1/orders")
+    nowhere = engine("postgresql://orders@127.0.0.1:1/orders")
     handler = import_module("orders.handlers.get_order")
     monkeypatch.setattr(handler, "orders", SqlOrderBook(nowhere))
     assert call("get_order", captured("get_order"))[0] == 503
