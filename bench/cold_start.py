@@ -254,7 +254,10 @@ def default_build(service: str) -> Path:
         with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
             tree = Path(folder) / "tree"
             shutil.copytree(
-                ours.tree, tree, symlinks=True, ignore=shutil.ignore_patterns(".serverless", ".unpacked")
+                ours.tree,
+                tree,
+                symlinks=True,
+                ignore=shutil.ignore_patterns(".serverless", ".unpacked"),
             )
             description = tree / "services" / service / "serverless.yml"
             text = description.read_text()
@@ -443,12 +446,20 @@ def plot(results: dict[str, Any], path: Path) -> None:
         label="packaged with the plugin's defaults",
     )
     axes.barh(
-        at, [found[name]["to_client"]["cpu"] for name in names], height=0.55, color="#2b6cb0",
+        at,
+        [found[name]["to_client"]["cpu"] for name in names],
+        height=0.55,
+        color="#2b6cb0",
         label="as it is deployed",
     )
     axes.plot(
-        [found[name]["goal"] for name in names], at, "|", color="#c53030", markersize=13,
-        markeredgewidth=2, label="goal",
+        [found[name]["goal"] for name in names],
+        at,
+        "|",
+        color="#c53030",
+        markersize=13,
+        markeredgewidth=2,
+        label="goal",
     )
     axes.axvline(1, color="#4a5568", linewidth=0.8, linestyle=":")
     axes.set_yticks(at, names, fontsize=8)

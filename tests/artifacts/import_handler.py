@@ -30,9 +30,7 @@ def main(folder: str, handler: str, event: str = "") -> None:
     sys.path.insert(0, folder)
     name, attribute = handler.rsplit(".", 1)
     module = importlib.import_module(name.replace("/", "."))
-    modules = sorted(
-        name for name, loaded in sys.modules.items() if type(loaded) is not _PUT_OFF
-    )
+    modules = sorted(name for name, loaded in sys.modules.items() if type(loaded) is not _PUT_OFF)
     found: dict[str, Any] = {
         "callable": callable(getattr(module, attribute, None)),
         "strangers": _strangers(Path(folder)),
@@ -48,7 +46,8 @@ def _files() -> dict[str, Path]:
     return {
         name: Path(file).resolve()
         for name, loaded in list(sys.modules.items())
-        if type(loaded) is not _PUT_OFF and name != "__main__"
+        # multiprocessing calls this very program by a second name.
+        if type(loaded) is not _PUT_OFF and name not in {"__main__", "__mp_main__"}
         if (file := getattr(loaded, "__file__", None))
     }
 

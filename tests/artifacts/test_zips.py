@@ -36,7 +36,9 @@ def packed(request: pytest.FixtureRequest) -> Package:
 
 
 @pytest.mark.parametrize(("service", "name"), HANDLERS)
-def test_a_handler_imports_in_the_runtime_with_its_own_settings_and_within_its_budget(service: str, name: str) -> None:
+def test_a_handler_imports_in_the_runtime_with_its_own_settings_and_within_its_budget(
+    service: str, name: str
+) -> None:
     packed = package(service)
     function = deployed(packed, name)
     before = _contents(packed.code)

@@ -1,6 +1,18 @@
 """The Postgres engine, one per execution environment, and what the services map onto it."""
 
+# ruff: noqa: E402 (imports are put off first)
+
 from typing import Any
+
+from shared.later import later
+
+# SQLAlchemy imports its dialects for every driver of Postgres.
+later(
+    *(
+        f"sqlalchemy.dialects.postgresql.{driver}"
+        for driver in ("asyncpg", "psycopg2", "psycopg2cffi")
+    )
+)
 
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.dialects import registry

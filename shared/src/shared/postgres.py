@@ -20,13 +20,7 @@ from typing import Any
 
 from shared.later import later
 
-# Other drivers' dialects, and what pg8000 needs for a login by password.
-later(
-    "scramp",
-    "sqlalchemy.dialects.postgresql.asyncpg",
-    "sqlalchemy.dialects.postgresql.psycopg2",
-    "sqlalchemy.dialects.postgresql.psycopg2cffi",
-)
+later("scramp")  # for a login by password
 
 from pg8000 import core, dbapi
 from pg8000.converters import make_params
