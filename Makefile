@@ -38,11 +38,6 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[postgres]'
 	@touch $@
 
-.local/stamps/bench: .local/stamps/dev
-	@echo "python: installing what draws and what was compared" >&2
-	@$(UV) pip install --quiet --python .venv --group bench -c constraints.txt
-	@touch $@
-
 .local/stamps/cloud: .local/stamps/uv localcloud/requirements.lock localcloud/pyproject.toml
 	@echo "python: installing the local cloud (LocalStack and Postgres)" >&2
 	@$(UV) venv --quiet --allow-existing --python .venv/bin/python .local/venvs/cloud
@@ -66,7 +61,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 .PHONY: lock
 lock: .local/stamps/uv ## Resolve every Python and Node version anew
 	$(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate --custom-compile-command "make lock" \
-		--group dev --group bench --extra postgres shared/pyproject.toml -o constraints.txt
+		--group dev --extra postgres shared/pyproject.toml -o constraints.txt
 	npm install --package-lock-only --no-audit --no-fund
 
 # ── the local cloud ─────────────────────────────────────────────────────────────────────────────
@@ -99,11 +94,11 @@ logs: setup ## Follow a service's function logs: make logs SERVICE=orders
 # ── deploy ──────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: deploy
-deploy: setup ## Deploy the four stacks to the local cloud
+deploy: setup ## Deploy the five stacks to the local cloud
 	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose deploy --stage $(STAGE)
 
 .PHONY: remove
-remove: setup ## Remove the four stacks from the local cloud
+remove: setup ## Remove the five stacks from the local cloud
 	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose remove --stage $(STAGE)
 
 .PHONY: url
@@ -113,6 +108,35 @@ url: ## Print the API's base URL
 .PHONY: curl-examples
 curl-examples: setup ## Print working curl lines for every call of the API
 	@$(PYTHON) tools/curl_examples.py
+
+# ── operate ─────────────────────────────────────────────────────────────────────────────────────
+
+# Stage local is the local cloud; any other is on AWS, with the shell's usual credentials.
+REACH = $(if $(filter local,$(STAGE)),eval "$$($(CLOUD) env)",:)
+
+.PHONY: dlq
+dlq: setup ## List the dead letters: make dlq [STAGE=…] [FORMAT=json] [LIMIT=100]
+	@$(REACH) && $(PYTHON) -m tools.dead_letters --stage "$(STAGE)" --limit "$${LIMIT:-100}" \
+		list --format "$${FORMAT:-table}"
+
+.PHONY: redrive
+redrive: setup ## Put dead letters back: make redrive QUEUE=inventory-commands [ID=…] [DRY_RUN=1]
+	@: "$${QUEUE:?which one? make redrive QUEUE=inventory-commands}"
+	@$(REACH) && $(PYTHON) -m tools.dead_letters --stage "$(STAGE)" \
+		redrive "$$QUEUE" $(if $(filter undefined,$(origin ID)),,--id="$$ID") $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+
+.PHONY: parked
+parked: setup ## List the orders that wait for an operator: make parked [STAGE=…] [FORMAT=json]
+	@$(REACH) && $(PYTHON) -m tools.parked --stage "$(STAGE)" list --format "$${FORMAT:-table}"
+
+.PHONY: resume
+resume: setup ## Let a parked order go on: make resume ORDER=…
+	@: "$${ORDER:?which one? make resume ORDER=…}"
+	@$(REACH) && $(PYTHON) -m tools.parked --stage "$(STAGE)" resume "$$ORDER"
+
+.PHONY: check-invariants
+check-invariants: setup ## Ask the audit whether the books balance: make check-invariants [PATIENCE="effects=0"]
+	@if [ $(STAGE) = local ]; then eval "$$($(CLOUD) env)"; fi; $(PYTHON) -m tools.check_invariants $(STAGE) $(PATIENCE)
 
 # ── the demo ────────────────────────────────────────────────────────────────────────────────────
 
@@ -130,11 +154,16 @@ check: setup ## Lint, types, import directions
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) tools/check_types.py
-	PYTHONPATH=shared/src:services/orders:services/inventory:services/notifications .venv/bin/lint-imports
+	PYTHONPATH=shared/src:services/orders:services/inventory:services/notifications:services/operations .venv/bin/lint-imports
 
 .PHONY: test-services
-test-services: setup ## Unit and integration tests, contracts, the saga's lint
-	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga
+test-services: setup ## Unit and integration tests, contracts, the saga's lint, the operators' programs
+	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/chaos tests/operate
+
+.PHONY: test-domain-long
+test-domain-long: setup ## The domains' stateful tests and races, much longer and never the same twice
+	HYPOTHESIS_PROFILE=long $(PYTHON) -m pytest -n 2 --timeout 3600 --durations 5 \
+		services/*/tests/integration/test_stateful.py services/inventory/tests/integration/test_last_item.py
 
 .PHONY: test-artifacts
 test-artifacts: setup ## Package every service and test what would be deployed
@@ -148,21 +177,42 @@ test-localcloud: setup ## The local cloud's own tests, against a real LocalStack
 e2e: setup ## End-to-end tests against the cloud that runs (make up deploy)
 	$(PYTHON) -m pytest -n 4 --dist worksteal tests/e2e
 
+# What breaks on purpose, breaks under this: the services' own code says what must come of it.
+CHAOS := PYTHONPATH=services/orders $(PYTHON) -m tests.chaos
+
+.PHONY: chaos
+chaos: up deploy ## Break every step of the saga in every way, and draw what came of it
+	@$(CHAOS).matrix $(if $(ONLY),--only "$(ONLY)")
+
+.PHONY: crash-test
+crash-test: up deploy ## Crash anything at any time: make crash-test ORDERS=200 SEED=7
+	@$(CHAOS).crash --orders $(or $(ORDERS),200) $(if $(SEED),--seed $(SEED))
+
 .PHONY: test
 test: ## Every test, on ports and a state folder of its own
 	@$(MAKE) check test-services test-artifacts test-localcloud
-	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy e2e
+	@trap '$(TEST_CLOUD) $(MAKE) down' EXIT; $(TEST_CLOUD) $(MAKE) up deploy crash-test e2e ORDERS=20 SEED=7
+
+# ── operate ─────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: reconcile
+reconcile: setup ## Repair orders that no saga brings to an end: make reconcile [DRY_RUN=1] [STAGE=…]
+	@$(PYTHON) tools/reconcile.py --stage $(STAGE) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 # ── measure ─────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: bench-cold
-bench-cold: setup .local/stamps/bench ## Time every function's cold start; write docs/performance/cold_start.*
-	@PYTHONPATH=services/orders $(PYTHON) -m bench.cold_start --write
-
-.PHONY: bench-drivers
-bench-drivers: setup .local/stamps/bench ## Compare the functions' Postgres driver with psycopg
-	@PYTHONPATH=services/orders $(PYTHON) -m bench.drivers
+bench-cold: setup ## Time every function's cold start, and draw docs/performance/cold_start.svg: ROUNDS=5
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.cold_start --rounds $${ROUNDS:-5}
 
 .PHONY: bench-flow
 bench-flow: setup ## Time placed → CONFIRMED on the cloud that runs: make bench-flow ORDERS=30
 	@$(PYTHON) -m bench.placed_to_confirmed $${ORDERS:-30}
+
+.PHONY: bench-audit
+bench-audit: setup ## Time an audit of 10^3, 10^5 and 10^6 orders: make bench-audit SIZES="1000 100000"
+	@PYTHONPATH=services/operations $(PYTHON) -m bench.audit_growth $${SIZES:-1000 100000 1000000}
+
+.PHONY: bench-reconcile
+bench-reconcile: setup ## Time the search of a reconciliation: make bench-reconcile SIZES="1000 100000"
+	@PYTHONPATH=services/operations $(PYTHON) -m bench.reconcile_growth $${SIZES:-1000 100000 1000000}

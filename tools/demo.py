@@ -30,8 +30,6 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-import shared.database  # noqa: F401 (registers the driver)
-
 DEADLINE = 60.0  # seconds, for each thing that is waited for
 POLL_INTERVAL = 0.15  # seconds between two looks
 CURRENCY = "EUR"
@@ -181,8 +179,8 @@ class System:
         self._inventory = self._engine("inventory")
 
     def _engine(self, role: str) -> sa.Engine:
-        url = f"postgresql+oneflight://{role}@{self._settings.postgres}/{role}"
-        return sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": 5})
+        url = f"postgresql+psycopg://{role}@{self._settings.postgres}/{role}"
+        return sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 5})
 
     def check_up(self) -> None:
         """Raise CannotRunError if the local cloud does not answer."""

@@ -9,8 +9,11 @@ import socket
 import subprocess
 import textwrap
 import time
+import urllib.error
+import urllib.request
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +103,28 @@ class Function:
         )
 
 
+@dataclass(frozen=True)
+class Fault:
+    """A rule that the cloud has."""
+
+    id: str
+    cloud: "Cloud"
+
+    def seen(self, what: str) -> int:
+        """Its `hits`, or how many it is `holding`."""
+        _, answer = self.cloud.orderflow("GET", "/faults")
+        (count,) = [fault[what] for fault in answer["faults"] if fault["id"] == self.id]
+        return int(count)
+
+    def release(self) -> None:
+        """Let go what it holds."""
+        assert self.cloud.orderflow("POST", f"/faults/{self.id}/release") == (200, {})
+
+    def remove(self) -> None:
+        """Let go what it holds, and forget it."""
+        assert self.cloud.orderflow("DELETE", f"/faults/{self.id}") == (200, {})
+
+
 class Cloud:
     """One local cloud, driven by its command."""
 
@@ -152,6 +177,32 @@ class Cloud:
                 config=Config(retries={"total_max_attempts": 1}, max_pool_connections=20),
             )
         return self._clients[service]
+
+    def orderflow(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Ask the local cloud's own API; the status and the parsed answer."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/_orderflow{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    @contextmanager
+    def fault(self, function: "Function", at: str, do: str, **more: object) -> Iterator["Fault"]:
+        """A rule for this function while the block runs."""
+        rule = {"function": function.name, "at": at, "do": do, **more}
+        status, answer = self.orderflow("POST", "/faults", rule)
+        assert status == 201, answer
+        fault = Fault(answer["id"], self)
+        try:
+            yield fault
+        finally:
+            self.orderflow("DELETE", f"/faults/{fault.id}")
 
     def close(self) -> None:
         """Close the clients' connections."""

@@ -52,6 +52,40 @@ def test_one_poison_message_goes_to_the_dead_letters_and_its_batch_mates_do_not(
     assert counts["ApproximateNumberOfMessagesNotVisible"] == "0"
 
 
+def test_messages_are_handled_at_the_same_time_up_to_the_maximum_concurrency(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    queue = cloud.client("sqs").create_queue(QueueName=unique("queue"))["QueueUrl"]
+    cloud.client("sqs").send_message_batch(
+        QueueUrl=queue, Entries=[{"Id": word, "MessageBody": word} for word in "abcd"]
+    )
+    function = cloud.deploy(
+        f"""
+        import time
+        def tell(*words):
+            with open({str(seen)!r}, "a") as file:
+                print(*words, file=file)
+        def handler(event, context):
+            tell("begin")
+            time.sleep(3)
+            tell("end")
+        """
+    )
+
+    function.feed(_arn(cloud, queue), BatchSize=1, ScalingConfig={"MaximumConcurrency": 2})
+
+    def lines() -> list[str]:
+        found = seen.read_text().split() if seen.exists() else []
+        return found if len(found) == 8 else []
+
+    running = most = 0
+    for line in eventually(lines, "an end of every message"):
+        running += 1 if line == "begin" else -1
+        most = max(most, running)
+    assert most == 2
+
+
 def test_a_change_in_dynamodb_reaches_the_function_of_its_stream(
     cloud: Cloud, tmp_path: Path
 ) -> None:

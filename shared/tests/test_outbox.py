@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
+from itertools import chain, count
 from typing import Any
 
 import msgspec
@@ -11,7 +13,15 @@ import sqlalchemy as sa
 
 from shared.contracts.inventory import StockLow
 from shared.envelope import read, read_data
-from shared.outbox import EVENTS, Outbox, Waiting, fact_row, raw_row
+from shared.outbox import (
+    EVENTS,
+    HELD_BACK,
+    RELAY_BATCH,
+    Outbox,
+    Waiting,
+    fact_row,
+    raw_row,
+)
 from tests.support.postgres import second
 
 NO_AGE = timedelta(seconds=-1)
@@ -42,6 +52,19 @@ def append(engine: sa.Engine, table: sa.Table, *rows: dict[str, Any]) -> None:
     with engine.begin() as connection:
         for row in rows:
             connection.execute(sa.insert(table).values(row))
+
+
+def relay(
+    outbox: Outbox,
+    older_than: timedelta = NO_AGE,
+    *,
+    batch: int = RELAY_BATCH,
+    seconds_each: float = 0,
+) -> int:
+    """Relay with 60 seconds of time, of which each batch takes `seconds_each`."""
+    # Looked at once at the start, and once before each batch.
+    clock = chain([0.0], count(0.0, seconds_each))
+    return outbox.relay(older_than=older_than, seconds=60, batch=batch, clock=partial(next, clock))
 
 
 def state(engine: sa.Engine, table: sa.Table) -> list[Any]:
@@ -98,7 +121,7 @@ def test_a_flush_leaves_other_destinations_to_the_relay(
     outbox = Outbox(postgres, table, destination)
     assert outbox.flush("MUG") == 1
     assert destination.batches[0][0].destination == EVENTS
-    assert outbox.relay(older_than=NO_AGE) == 1
+    assert relay(outbox) == 1
     assert destination.batches[1][0].destination == "saga"
 
 
@@ -123,7 +146,7 @@ def test_a_row_that_was_refused_stays_with_its_error_and_goes_the_next_time(
     assert outbox.flush("MUG") == 0
     assert state(postgres, table) == [(True, 1, None), (False, 2, "busy")]
     destination.refuse = lambda _: None
-    assert outbox.relay(older_than=NO_AGE) == 1
+    assert relay(outbox) == 1
     # The last error stays to be read: it says why the row was late.
     assert state(postgres, table) == [(True, 1, None), (True, 3, "busy")]
 
@@ -154,20 +177,120 @@ def test_the_relay_leaves_young_rows_to_those_who_wrote_them(
         first = sa.select(sa.func.min(table.c.seq)).scalar_subquery()
         connection.execute(sa.update(table).where(table.c.seq == first).values(created_at=old))
     destination = Destination()
-    assert Outbox(postgres, table, destination).relay(older_than=timedelta(seconds=10)) == 1
+    assert relay(Outbox(postgres, table, destination), timedelta(seconds=10)) == 1
     assert destination.accepted == [1]
 
 
-def test_the_relay_takes_the_oldest_first_and_no_more_than_its_limit(
+def test_the_relay_takes_the_oldest_first_in_batches_until_nothing_is_left(
     postgres: sa.Engine, table: sa.Table
 ) -> None:
     append(postgres, table, *(fact(n, f"S{n}") for n in range(5)))
     destination = Destination()
-    outbox = Outbox(postgres, table, destination)
-    while outbox.relay(older_than=NO_AGE, limit=2):
-        pass
+    assert relay(Outbox(postgres, table, destination), batch=2) == 5
     assert [len(batch) for batch in destination.batches] == [2, 2, 1]
     assert destination.accepted == list(range(5))
+
+
+def test_the_relay_begins_no_batch_that_it_may_not_live_to_commit(
+    postgres: sa.Engine, table: sa.Table
+) -> None:
+    append(postgres, table, *(fact(n, f"S{n}") for n in range(9)))
+    destination = Destination()
+    # It has 60 seconds, and each batch takes 25.
+    assert relay(Outbox(postgres, table, destination), batch=2, seconds_each=25) == 6
+    assert destination.accepted == list(range(6))
+
+
+def test_the_relay_drains_ten_thousand_rows_in_one_run(
+    postgres: sa.Engine, table: sa.Table
+) -> None:
+    many = 10_000
+    with postgres.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO outbox (id, destination, type, subject, body)"
+                " SELECT gen_random_uuid(), 'events', 'stock.low.v1', 'S' || n,"
+                " jsonb_build_object('data', jsonb_build_object('version', n))"
+                " FROM generate_series(0, :last) n ORDER BY n"
+            ),
+            {"last": many - 1},
+        )
+    destination = Destination()
+    assert relay(Outbox(postgres, table, destination)) == many
+    assert destination.accepted == list(range(many))
+    assert state(postgres, table) == [(True, 1, None)] * many
+
+
+def test_rows_that_never_leave_do_not_stop_those_behind_them(
+    postgres: sa.Engine, table: sa.Table
+) -> None:
+    append(postgres, table, *(fact(n, f"S{n}") for n in range(6)))
+    # The whole first batch, for ever.
+    destination = Destination(lambda row: "TooLarge" if row.body["data"]["version"] < 2 else None)
+    outbox = Outbox(postgres, table, destination)
+    assert relay(outbox, batch=2) == 4
+    assert relay(outbox, batch=2) == 0
+    assert destination.accepted == [2, 3, 4, 5]
+    assert state(postgres, table) == [(False, 2, "TooLarge")] * 2 + [(True, 1, None)] * 4
+
+
+def test_a_row_that_fails_holds_back_its_subject_in_later_batches_and_nobody_else(
+    postgres: sa.Engine, table: sa.Table
+) -> None:
+    append(postgres, table, fact(1), fact(2, "TEA"), fact(3), fact(4, "TEA"), fact(5), fact(6))
+    destination = Destination(lambda row: "busy" if row.body["data"]["version"] == 1 else None)
+    outbox = Outbox(postgres, table, destination)
+    assert relay(outbox, batch=2) == 2
+    assert destination.accepted == [2, 4]
+    assert [error for *_, error in state(postgres, table)] == [
+        "busy",
+        None,
+        HELD_BACK,
+        None,
+        HELD_BACK,
+        HELD_BACK,
+    ]
+    destination.refuse = lambda _: None
+    destination.batches.clear()
+    assert relay(outbox, batch=2) == 4
+    assert destination.accepted == [1, 3, 5, 6]  # in their order, once the first could leave
+
+
+def test_a_start_that_fails_does_not_hold_back_the_facts_of_its_order(
+    postgres: sa.Engine, table: sa.Table
+) -> None:
+    start = raw_row("saga", "saga.start", "MUG", {"data": {"version": 0}})
+    append(postgres, table, start, fact(1), fact(2))
+    destination = Destination(lambda row: "away" if row.destination == "saga" else None)
+    assert relay(Outbox(postgres, table, destination), batch=1) == 2
+    assert destination.accepted == [1, 2]
+
+
+def test_a_relay_that_dies_between_publishing_and_its_commit_publishes_again(
+    postgres: sa.Engine, table: sa.Table
+) -> None:
+    """At least once: the same message under the same id, which consumers know again."""
+    append(postgres, table, fact(1), fact(2))
+    first, again = Destination(), Destination()
+
+    def deliver_and_die(rows: Sequence[Waiting]) -> Mapping[int, str]:
+        answer = first(rows)
+        with second(postgres) as other, other.begin() as connection:
+            # The server loses the relay as it does when the process is killed.
+            killed = connection.execute(
+                sa.text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+            assert killed.scalars().all() == [True]
+        return answer
+
+    with pytest.raises(sa.exc.OperationalError):
+        relay(Outbox(postgres, table, deliver_and_die))
+    assert state(postgres, table) == [(False, 0, None)] * 2
+    assert relay(Outbox(postgres, table, again)) == 2
+    assert [row.body for row in again.batches[0]] == [row.body for row in first.batches[0]]
 
 
 def test_two_relays_at_once_deliver_each_row_once(postgres: sa.Engine, table: sa.Table) -> None:
@@ -181,14 +304,15 @@ def test_two_relays_at_once_deliver_each_row_once(postgres: sa.Engine, table: sa
 
     first, other = Destination(), Destination()
     worker = threading.Thread(
-        target=lambda: Outbox(postgres, table, slow).relay(older_than=NO_AGE, limit=3)
+        # In one batch, after which its time is up.
+        target=lambda: relay(Outbox(postgres, table, slow), batch=3, seconds_each=60)
     )
     worker.start()
     try:
         assert holding.wait(timeout=20)
         with second(postgres) as engine:
             # The rows that the first one holds are skipped, not waited for.
-            assert Outbox(engine, table, other).relay(older_than=NO_AGE) == 1
+            assert relay(Outbox(engine, table, other)) == 1
     finally:
         let_go.set()
         worker.join(timeout=20)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from shared.outbox import Waiting
 from shared.publisher import MAX_BYTES, MAX_ENTRIES, FactPublisher
@@ -127,21 +127,32 @@ def test_a_row_behind_one_that_is_too_large_is_held_back() -> None:
     assert topic.calls == []
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
-        ClientError({"Error": {"Code": "NotFound", "Message": "no topic"}}, "PublishBatch"),
-    ],
-    ids=["nobody answers", "refused as a whole"],
-)
-def test_a_call_without_an_answer_fails_all_its_entries_and_no_others(error: Exception) -> None:
+def test_a_call_that_was_refused_as_a_whole_fails_all_its_entries_and_no_others() -> None:
+    error = ClientError({"Error": {"Code": "NotFound", "Message": "no topic"}}, "PublishBatch")
     topic = Topic(down=lambda call: error if call == 1 else None)
     rows = [row(n, f"o{n}") for n in range(12)]
     errors = FactPublisher(topic, TOPIC)(rows)
     assert errors.keys() == set(range(MAX_ENTRIES))
-    assert all(text.startswith(type(error).__name__) for text in errors.values())
+    assert all(text.startswith("ClientError") for text in errors.values())
     assert sent(topic)[MAX_ENTRIES:] == [10, 11]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
+        ReadTimeoutError(endpoint_url="http://127.0.0.1:1"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_once_nobody_has_answered_nobody_is_asked_again(error: Exception) -> None:
+    topic = Topic(down=lambda call: error if call == 2 else None)
+    rows = [row(n, f"o{n}") for n in range(35)]
+    errors = FactPublisher(topic, TOPIC)(rows)
+    # What was accepted before stays accepted.
+    assert errors.keys() == set(range(MAX_ENTRIES, 35))
+    assert all(text.startswith(type(error).__name__) for text in errors.values())
+    assert len(topic.calls) == 2
 
 
 def test_a_bug_escapes() -> None:

@@ -1,4 +1,4 @@
-"""Packages the four stacks as a deploy does, away from the tree, and only when something changed.
+"""Packages the five stacks as a deploy does, away from the tree, and only when something changed.
 
 The copy under `.local/test-packages/` has its own `.serverless` folders: a deploy that runs at the
 same time is not disturbed, and nobody tests yesterday's zip.
@@ -25,7 +25,7 @@ from tests.support.templates import load
 ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / ".local/venvs/runtime/bin/python"
 FOLDER = ROOT / ".local/test-packages"
-SERVICES = ("orders", "inventory", "notifications")
+SERVICES = ("orders", "inventory", "notifications", "operations")
 STACKS = ("platform", *SERVICES)
 
 _INPUTS = ("platform", "services", "shared", "tools", "constraints.txt", "package.json")

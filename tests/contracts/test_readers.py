@@ -72,7 +72,7 @@ class Shelf:
 
 @pytest.fixture
 def update_catalogue(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/none")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "orders")
     from orders.handlers import update_catalogue  # noqa: PLC0415 - reads its settings at import
 

@@ -55,10 +55,39 @@ def test_the_same_request_sent_side_by_side_is_one_order(shop: Shop, customer: C
     sku, key = shop.stock(8), unique("key")
 
     with ThreadPoolExecutor(8) as pool:
-        ids = pool.map(lambda _: shop.place({sku: 1}, customer=customer, key=key), range(8))
+        answers = list(
+            pool.map(lambda _: shop.try_to_place({sku: 1}, customer=customer, key=key), range(8))
+        )
 
-    assert len(set(ids)) == 1
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.content for answer in answers}) == 1
+    assert len({answer.headers["location"] for answer in answers}) == 1
     orders = shop.get("/orders", customer_id=customer.id)["orders"]
     shop.closed(orders[0]["order_id"])
     assert len(orders) == 1
     shop.can_buy_exactly(sku, 7)
+
+
+def test_of_two_requests_side_by_side_under_one_key_one_is_told_of_the_other(
+    shop: Shop, customer: Customer
+) -> None:
+    sku, key = shop.stock(8), unique("key")
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(
+                lambda at: shop.try_to_place({sku: 1 + at % 2}, customer=customer, key=key),
+                range(4),
+            )
+        )
+
+    (order,) = shop.get("/orders", customer_id=customer.id)["orders"]
+    placed = order["lines"][0]["quantity"]
+    for at, answer in enumerate(answers):
+        if 1 + at % 2 == placed:
+            assert answer.status_code == 202
+            assert answer.json()["order_id"] == order["order_id"]
+        else:
+            problem(answer, 409)
+    shop.closed(order["order_id"])
+    shop.can_buy_exactly(sku, 8 - placed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.contracts.saga import DEAD_TOKEN, FIRST_UNDO, UNDO_FROM
 from tests.support.templates import load
 
 SERVICE = Path(__file__).parents[2] / "services/orders"
@@ -35,10 +36,25 @@ SUCCESS = {
     "Create Shipment": "shipped",
     "Confirm Order": "confirmed",
 }
-WITHDRAWAL = {"withdrawn": "Cancel Shipment", "confirmed": END_WELL}
+# A repair of an order that nobody knows: no undo may be taken, and no parking could be seen.
+END_UNKNOWN = "Unknown Order"
+WITHDRAWAL = {
+    "withdrawn": "Cancel Shipment",
+    "confirmed": END_WELL,
+    "unknown_order": END_UNKNOWN,
+}
 
-# What the saga starts with.
-DOCUMENT = ("order_id", "currency", "total", "lines", "payment_token")
+# What the saga of an order starts with.
+ORDER = ("order_id", "currency", "total", "lines", "payment_token")
+# A repair starts with the order's id and these.
+REPAIR = (UNDO_FROM, DEAD_TOKEN)
+BEGIN = "Begin At"
+
+_BEGIN = {
+    "Type": "Choice",
+    "Choices": [{"Variable": f"$.{UNDO_FROM}", "IsPresent": True, "Next": UNDO[0]}],
+    "Default": FORWARD[0],
+}
 
 MAX_ATTEMPTS = 20
 _JSONATA_KEYS = ("QueryLanguage", "Arguments", "Output", "Assign", "Condition", "Items")
@@ -86,6 +102,7 @@ def faults(saga: Mapping[str, Any], code: Code) -> list[str]:
         *_catches(states, tasks, code),
         *_places(tasks),
         *_commands(tasks, code),
+        *_frugal(tasks),
     ]
     for name in [*FORWARD, *UNDO]:
         found += _outcomes(name, states, code.outcomes[name])
@@ -107,8 +124,14 @@ def _structure(saga: Mapping[str, Any], states: Mapping[str, State]) -> Iterator
         for target in _targets(state):
             if target not in states:
                 yield f"{name}: goes on to {target}, which does not exist"
-    if saga["StartAt"] != FORWARD[0]:
-        yield f"the saga starts at {saga['StartAt']}, not at {FORWARD[0]}"
+    if saga["StartAt"] != BEGIN or BEGIN not in states:
+        yield f"the saga starts at {saga['StartAt']}, not at {BEGIN}"
+    elif states[BEGIN] != _BEGIN:
+        yield (
+            f"{BEGIN}: does not lead to {UNDO[0]} where there is {UNDO_FROM}, else to {FORWARD[0]}"
+        )
+    if UNDO[0] != FIRST_UNDO:
+        yield f"{BEGIN}: repairs expect to begin at {FIRST_UNDO}"
 
 
 def _dialect(saga: Mapping[str, Any], states: Mapping[str, State]) -> Iterator[str]:
@@ -164,7 +187,7 @@ def _catches(states: Mapping[str, State], tasks: Mapping[str, State], code: Code
 
 def _places(tasks: Mapping[str, State]) -> Iterator[str]:
     """Each result has a place of its own in the document: nothing overwrites the story."""
-    taken = {f"$.{key}" for key in (*DOCUMENT, "stuck", "stuck_at")}
+    taken = {f"$.{key}" for key in (*ORDER, *REPAIR, "stuck", "stuck_at")}
     for name, task in tasks.items():
         place = task.get("ResultPath", "$")
         if not re.fullmatch(r"\$\.\w+", place) or place in taken:
@@ -195,6 +218,16 @@ def _commands(tasks: Mapping[str, State], code: Code) -> Iterator[str]:
         if message.get("id.$") in ids or "$.order_id" not in message.get("id.$", ""):
             yield f"{name}: its message's id is not its own, derived from the order"
         ids.add(message.get("id.$"))
+
+
+def _frugal(tasks: Mapping[str, State]) -> Iterator[str]:
+    """What a repair passes through reads what a repair has: the order's id, and where it stuck."""
+    known = {"$.order_id", "$.stuck", "$.stuck_at"}
+    for name in [*UNDO, PARK]:
+        for where, text in _leaves(tasks[name].get("Parameters", {})):
+            for path in re.findall(r"(?<!\$)\$\.\w+", text or ""):
+                if path not in known:
+                    yield f"{name}: {where} reads {path}, which a repair does not have"
 
 
 def _outcomes(name: str, states: Mapping[str, State], possible: frozenset[str]) -> Iterator[str]:
@@ -250,8 +283,8 @@ def _undo_order(states: Mapping[str, State]) -> Iterator[str]:
         # Null would say "drop it", but CloudFormation drops nulls, and the default overwrites.
         if states[name].get("ResultPath") in (None, "$"):
             yield f"{name}: its result overwrites what the steps left behind"
-    for end in (END_WELL, END_UNDONE):
-        if states[end]["Type"] != "Succeed":
+    for end, type_ in {END_WELL: "Succeed", END_UNDONE: "Succeed", END_UNKNOWN: "Fail"}.items():
+        if states.get(end, {}).get("Type") != type_:
             yield f"{end}: is no end"
 
 

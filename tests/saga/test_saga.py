@@ -59,6 +59,7 @@ def test_every_declared_set_of_outcomes_belongs_to_a_step(code: Code) -> None:
         orders.domain.DECLINED,
         orders.domain.ALREADY_REFUNDED,
         orders.domain.CANCEL_REQUESTED,
+        orders.domain.ABANDONED,
         *orders.domain._STEPS.values(),
         "UNKNOWN",
     ],
@@ -172,6 +173,32 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "a withdrawn confirmation that ends well": (
         lambda s: s["Confirmation Withdrawn?"]["Choices"][0].update(Next="Confirmed"),
         "Withdraw Confirmation: withdrawn leads to Confirmed, not to Cancel Shipment",
+    ),
+    "a repair that leaves out the pivot": (
+        lambda s: s["Begin At"]["Choices"][0].update(Next="Cancel Shipment"),
+        (
+            "Begin At: does not lead to Withdraw Confirmation where there is undo_from, else to"
+            " Reserve Stock"
+        ),
+    ),
+    "an order that is undone unless it asks not to be": (
+        lambda s: s["Begin At"].update(Default="Withdraw Confirmation"),
+        (
+            "Begin At: does not lead to Withdraw Confirmation where there is undo_from, else to"
+            " Reserve Stock"
+        ),
+    ),
+    "an undo that reads what a repair does not have": (
+        lambda s: s["Refund Payment"]["Parameters"].update({"amount.$": "$.total"}),
+        "Refund Payment: amount.$ reads $.total, which a repair does not have",
+    ),
+    "an unknown order that is undone all the same": (
+        lambda s: s["Confirmation Withdrawn?"]["Choices"][2].update(Next="Cancel Shipment"),
+        "Withdraw Confirmation: unknown_order leads to Cancel Shipment, not to Unknown Order",
+    ),
+    "an unknown order that ends well": (
+        lambda s: s["Unknown Order"].update(Type="Succeed"),
+        "Unknown Order: is no end",
     ),
     "a stuck undo that cannot be resumed": (
         lambda s: s["Resume At"]["Choices"].pop(2),

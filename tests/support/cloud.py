@@ -4,19 +4,23 @@ ORDERFLOW_PORT and ORDERFLOW_POSTGRES_PORT say where it is; they default to thos
 """
 
 import functools
+import importlib
+import io
 import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from unittest import mock
 
 import boto3
 import httpx
+import sqlalchemy as sa
 from botocore.config import Config
 
-import shared.database  # noqa: F401 (registers the driver)
 from shared.contracts.orders import ReleaseStock
 from shared.envelope import wrap
 
@@ -29,6 +33,15 @@ CONSUMERS = {
     "notifications-analytics": "notifications-local-countSales",
 }
 """Every queue, by the short form of its name, and the function that reads it."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class Cloud:
 
     def database_url(self, service: str) -> str:
         """Return the URL of a service's database, under the service's own role."""
-        return f"postgresql+oneflight://{service}@127.0.0.1:{self.postgres_port}/{service}"
+        return f"postgresql+psycopg://{service}@127.0.0.1:{self.postgres_port}/{service}"
 
     def client(self, service: str) -> Any:
         """Return the boto3 client of `service`."""
@@ -125,6 +138,35 @@ class Cloud:
         lines = [json.loads(text) for text in texts if text.startswith('{"level"')]
         return [line for line in lines if fields.items() <= line.items()]
 
+    def tool(self, name: str, *arguments: str) -> Ended:
+        """Run one of the operators' programs, `tools/<name>.py`, with these arguments."""
+        program = importlib.import_module(f"tools.{name}")
+        out, err = io.StringIO(), io.StringIO()
+        settings = {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        # In this process: to start Python and to load boto3 would cost seconds, each time.
+        with (
+            mock.patch.dict(os.environ, settings),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code: int = program.main(arguments)
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    def dead_letters(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what `make dlq FORMAT=json` shows, by the short name of the source queue."""
+        done = self.tool("dead_letters", "--limit", "1000", "list", "--format", "json")
+        assert done.returncode == 0, done.stderr
+        return {
+            source.removeprefix("local-orderflow-"): queue["messages"]
+            for queue in json.loads(done.stdout)["queues"]
+            for source in queue["sources"]
+        }
+
     def mails(self, recipient: str) -> list[dict[str, Any]]:
         """Return the mails that were sent to this address, oldest first."""
         answer = httpx.get(f"{self.endpoint}/_aws/ses", timeout=30)
@@ -151,6 +193,30 @@ class Cloud:
             {name: int(value["N"]) for name, value in item.items() if "N" in value}
             for item in items
         ]
+
+    def forget(self, subjects: Sequence[str]) -> None:
+        """Delete what services and consumers hold of orders and skus that never existed."""
+        dynamodb = self.client("dynamodb")
+        for table, subject, other in (
+            ("local-orderflow-deliveries", "order_id", "message_id"),
+            ("local-orderflow-sales", "sku", "day"),
+        ):
+            pages = dynamodb.get_paginator("scan").paginate(TableName=table)
+            for item in (item for page in pages for item in page["Items"]):
+                if item[subject]["S"] in subjects:
+                    key = {name: item[name] for name in (subject, other)}
+                    dynamodb.delete_item(TableName=table, Key=key)
+        for service, statements in {
+            "orders": (
+                "DELETE FROM catalogue WHERE sku = ANY(:subjects)",
+                "DELETE FROM outbox WHERE subject = ANY(:subjects)",
+            ),
+            "inventory": ("DELETE FROM outbox WHERE subject = ANY(:subjects)",),
+        }.items():
+            engine = sa.create_engine(self.database_url(service), poolclass=sa.NullPool)
+            with engine.begin() as connection:
+                for statement in statements:
+                    connection.execute(sa.text(statement), {"subjects": list(subjects)})
 
     def commands(self, order_id: str) -> list[dict[str, Any]]:
         """Return the commands that an order's saga sent, with their task tokens."""

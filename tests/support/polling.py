@@ -3,9 +3,13 @@
 import time
 from collections.abc import Callable
 
+PATIENCE = 150
+"""Seconds: a message that failed comes again after a minute, and the relay once a minute; both may
+happen to one message, on a machine that has other work."""
+
 
 def eventually[T](
-    probe: Callable[[], T], what: str, *, within: float = 60, every: float = 0.2
+    probe: Callable[[], T], what: str, *, within: float = PATIENCE, every: float = 0.2
 ) -> T:
     """Return the first true answer of `probe`; after `within` seconds fail with the last one."""
     deadline = time.monotonic() + within

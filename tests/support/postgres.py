@@ -44,16 +44,31 @@ def database(scripts: Path | None) -> Iterator[sa.Engine]:
     The engine is the one that a function has: a single connection. A test that wants to act at
     the same time as another makes its own with `second(engine)`.
     """
-    name = f"test_{uuid.uuid4().hex}"
-    admin = sa.create_engine(
-        _url("postgres", "+oneflight"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
-    )
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    engine = make_engine(_url(name))
-    try:
+    with _fresh("") as engine:
         if scripts:
             migrate(engine, scripts)
+        yield engine
+
+
+@contextmanager
+def copy_of(engine: sa.Engine) -> Iterator[sa.Engine]:
+    """Create a database that holds what the engine's does, drop it at the end: to break it."""
+    engine.dispose()  # A template must have no connections.
+    with _fresh(f"TEMPLATE {engine.url.database}") as copy:
+        yield copy
+
+
+@contextmanager
+def _fresh(template: str) -> Iterator[sa.Engine]:
+    name = f"test_{uuid.uuid4().hex}"
+    admin = sa.create_engine(_url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name} {template}"))
+        # As in the local cloud.
+        connection.execute(sa.text(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"))
+        connection.execute(sa.text(f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO auditor"))
+    engine = make_engine(_url(name))
+    try:
         yield engine
     finally:
         engine.dispose()
@@ -78,8 +93,13 @@ def url_of(engine: sa.Engine) -> str:
     return engine.url.render_as_string(hide_password=False)
 
 
-def _url(name: str, driver: str = "") -> str:
-    return f"postgresql{driver}://postgres@{server()}/{name}"
+def auditor_url(engine: sa.Engine) -> str:
+    """Return the URL of the same database for the role that may only read."""
+    return engine.url.set(username="auditor").render_as_string(hide_password=False)
+
+
+def _url(name: str) -> str:
+    return f"postgresql+psycopg://postgres@{server()}/{name}"
 
 
 def _start() -> str:
@@ -99,7 +119,20 @@ def _start() -> str:
     assert process.stdout is not None
     if process.stdout.readline() != b"ready\n":
         raise RuntimeError(f"Postgres did not start; see the output above and {folder}/logs")
+    _hurry(f"127.0.0.1:{port}")
     return f"127.0.0.1:{port}"
+
+
+def _hurry(address: str) -> None:
+    """Wait for no disk: a throw-away server need not survive the machine's crash."""
+    admin = sa.create_engine(
+        f"postgresql+psycopg://postgres@{address}/postgres",
+        isolation_level="AUTOCOMMIT",
+        poolclass=sa.NullPool,
+    )
+    with admin.connect() as connection:
+        connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(sa.text("SELECT pg_reload_conf()"))
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -137,6 +137,20 @@ class Shop:
         subjects = [mail["Subject"] for mail in self.cloud.mails(customer.email)]
         return [subject.partition(": ")[2] for subject in subjects]
 
+    def told(self, customer: Customer, end: str) -> str:
+        """Wait for the mail whose subject ends so; it came once. Return its text.
+
+        Mails have no order, and older news that is overtaken is not sent.
+        """
+
+        def found() -> list[Answer]:
+            mails = self.cloud.mails(customer.email)
+            return [mail for mail in mails if mail["Subject"].endswith(f": {end}")]
+
+        (mail,) = eventually(found, f"a mail says {end}")
+        text: str = mail["Body"]["text_part"]
+        return text
+
 
 def order_body(
     lines: Mapping[str, int],

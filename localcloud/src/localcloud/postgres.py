@@ -1,4 +1,4 @@
-"""One Postgres server from a wheel, with a database and a login role for each service."""
+"""One Postgres server from a wheel: a database and login for each service, and an auditor."""
 
 import importlib.metadata
 import os
@@ -13,7 +13,10 @@ from localcloud.processes import CloudError, claim_port, find, start, stop, wait
 from localcloud.settings import LOOPBACK, Settings
 
 OWNERS = ("orders", "inventory")
-"""Each is a database, and the one role that may connect to it."""
+"""Each is a database, and the one role that may change anything in it."""
+
+AUDITOR = "auditor"
+"""May connect to all of them, read everything, and make temporary tables; nothing else."""
 
 NOBODY = 65534
 ASK_WITH = signal.SIGINT
@@ -72,12 +75,21 @@ def wait(settings: Settings, server: subprocess.Popen[bytes]) -> None:
 
 
 def answers(settings: Settings) -> bool:
-    """Whether every owner can log in to its database."""
-    return all(_succeeds(_psql(settings, "-U", owner, "-d", owner, "-c", "")) for owner in OWNERS)
+    """Whether every owner, and the auditor, can log in to its database."""
+    return all(
+        _succeeds(_psql(settings, "-U", role, "-d", owner, "-c", ""))
+        for owner in OWNERS
+        for role in (owner, AUDITOR)
+    )
 
 
 def create_databases(settings: Settings) -> None:
     """Create the roles and databases that are missing. Raises CloudError."""
+    auditor = f"""
+        SELECT 'CREATE ROLE {AUDITOR} LOGIN'
+        WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{AUDITOR}') \\gexec
+        GRANT pg_read_all_data TO {AUDITOR};
+        """
     statements = [
         f"""
         SELECT 'CREATE ROLE {owner} LOGIN'
@@ -85,12 +97,13 @@ def create_databases(settings: Settings) -> None:
         SELECT 'CREATE DATABASE {owner} OWNER {owner}'
         WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{owner}') \\gexec
         REVOKE ALL ON DATABASE {owner} FROM PUBLIC;
+        GRANT CONNECT, TEMPORARY ON DATABASE {owner} TO {AUDITOR};
         """
         for owner in OWNERS
     ]
     result = subprocess.run(
         _psql(settings, "-U", "postgres", "-d", "postgres", "-v", "ON_ERROR_STOP=1"),
-        input="".join(statements),
+        input="".join([auditor, *statements]),
         env=_environment(),
         capture_output=True,
         text=True,

@@ -21,6 +21,8 @@ from shared.envelope import Envelope
 
 RELAY_AGE = timedelta(seconds=10)
 """Younger rows belong to the function that wrote them, which is about to flush them."""
+RELAY_SECONDS = 25
+"""No new batch after this; the function has 50, and a batch takes some 5 of an outage."""
 
 
 def handle_commands(log: Logger) -> Callable[[Envelope], use_cases.Answered]:
@@ -62,7 +64,8 @@ def receive_stock(log: Logger) -> Callable[[Any], dict[str, Any]]:
 
 def relay_outbox() -> Callable[[], int]:
     """Return `() -> how many facts were published`."""
-    return partial(_outbox(engine(setting("DATABASE_URL"))).relay, older_than=RELAY_AGE)
+    waiting = _outbox(engine(setting("DATABASE_URL")))
+    return partial(waiting.relay, older_than=RELAY_AGE, seconds=RELAY_SECONDS)
 
 
 def migrate() -> Callable[[], str]:
@@ -79,5 +82,8 @@ def _outbox(database: Any) -> Any:
     from shared.outbox import Outbox
     from shared.publisher import FactPublisher
 
-    publisher = FactPublisher(client("sns"), setting("EVENTS_TOPIC_ARN"))
+    # What is to be told is committed, and the relay tells it again: give up while there is time
+    # left to answer.
+    sns = client("sns", read_timeout=2, attempts=2)
+    publisher = FactPublisher(sns, setting("EVENTS_TOPIC_ARN"))
     return Outbox(database, outbox, publisher)

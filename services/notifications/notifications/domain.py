@@ -25,6 +25,8 @@ _REASONS = {
     "NOT_RESERVED": "We could not prepare the shipment, because of a fault on our side.",
     "CANCELLED": "We could not prepare the shipment, because of a fault on our side.",
     "CANCEL_REQUESTED": "The order was withdrawn before it was complete.",
+    # Its saga ended, or got lost, and a repair undid what it had done.
+    "ABANDONED": "We could not complete the order, because of a fault on our side.",
     "UNKNOWN": "We could not fulfil the order, because of a fault on our side.",
 }
 # A code that is newer than this table must not reach a customer as a code.
@@ -125,7 +127,8 @@ def parked_mail(order_id: str, recipient: str, step: str, cause: str) -> Mail:
         f"Order {order_id}: parked, needs an operator",
         f"Order {order_id} is parked: the undo step {step} failed beyond its retries.\n\n"
         f"Cause: {cause}\n\n"
-        "The order stays half undone until somebody resumes it from this step.\n",
+        "The order stays half undone until somebody resumes it from this step. Mend the cause,"
+        f" then: make resume ORDER={order_id}\n",
     )
 
 

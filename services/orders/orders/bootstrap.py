@@ -6,7 +6,6 @@ cold start for what it uses, and for nothing else.
 
 # ruff: noqa: PLC0415
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,7 +22,7 @@ from shared.database import engine
 RELAY_AGE = timedelta(seconds=10)
 """Younger rows belong to the function that wrote them, which is about to flush them."""
 RELAY_SECONDS = 25
-"""No new batch after this; the function has 50, and one batch may take some 20 of an outage."""
+"""No new batch after this; the function has 50, and a batch takes some 10 of an outage."""
 
 # The order, or the step, is committed when these calls are made, and the relay makes them again:
 # give up while there is time left to answer.
@@ -104,12 +103,7 @@ def relay_outbox() -> Callable[[], int]:
 
     deliver = dispatcher(_saga(**_IMPATIENT), _publisher(**_IMPATIENT))
     waiting = Outbox(engine(setting("DATABASE_URL")), outbox, deliver)
-    return partial(
-        use_cases.relay_all,
-        lambda limit: waiting.relay(older_than=RELAY_AGE, limit=limit),
-        clock=time.monotonic,
-        seconds=RELAY_SECONDS,
-    )
+    return partial(waiting.relay, older_than=RELAY_AGE, seconds=RELAY_SECONDS)
 
 
 def resume_order() -> Callable[[UUID], use_cases.Outcome]:

@@ -44,8 +44,19 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """A saga waits for an operator: the undo that failed, and since when. Anybody may know it."""
+
+    step: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """An order as a customer sees it; `total` in minor units, times in UTC."""
+    """An order as a customer sees it; `total` in minor units, times in UTC.
+
+    `parked` says whether an operator is waited for now, whatever the status.
+    """
 
     id: UUID
     customer_id: str
@@ -58,6 +69,7 @@ class Order:
     placed_at: datetime
     reason: str | None = None
     closed_at: datetime | None = None
+    parked: Waits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,17 @@ class ParkedSaga:
 
     step: str
     task_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingOrder:
+    """An order that waits for an operator, as the operator sees it: with the cause."""
+
+    order_id: UUID
+    status: Status
+    step: str
+    cause: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +159,14 @@ def total(lines: Sequence[Line]) -> int:
 CHARGE_OUTCOMES = frozenset({"charged", "refused"})
 REFUND_OUTCOMES = frozenset({"refunded"})
 CONFIRM_OUTCOMES = frozenset({"confirmed", "refused"})
-WITHDRAW_OUTCOMES = frozenset({"withdrawn", "confirmed"})
+WITHDRAW_OUTCOMES = frozenset({"withdrawn", "confirmed", "unknown_order"})
 CLOSE_OUTCOMES = frozenset({"closed"})
 
 DECLINED = "DECLINED"
 ALREADY_REFUNDED = "ALREADY_REFUNDED"
 CANCEL_REQUESTED = "CANCEL_REQUESTED"
+ABANDONED = "ABANDONED"
+"""Why a repair closes an order: its saga ended, or got lost, before the order's end."""
 
 # Where each forward step leaves its outcome in the saga's document, and what it is called when
 # the outcome stayed unknown.
@@ -167,4 +192,4 @@ def reason_of(saga: Mapping[str, Any]) -> str:
             return unknown
         if result.get("outcome") == "refused":
             return str(result.get("reason", unknown))
-    return "UNKNOWN"
+    return ABANDONED if "undo_from" in saga else "UNKNOWN"

@@ -127,4 +127,8 @@ def order_view(order: Order) -> dict[str, Any]:
         ],
         "placed_at": order.placed_at,
         "closed_at": order.closed_at,
+        # Not the cause: it may hold what is nobody's business.
+        "parked": {"step": order.parked.step, "since": order.parked.since}
+        if order.parked
+        else None,
     }

@@ -129,6 +129,30 @@ def list_products_request(query: Mapping[str, str]) -> ListProducts:
     return ListProducts(limit, after)
 
 
+@dataclass(frozen=True, slots=True)
+class ListParked:
+    """A page of the orders that wait for an operator, those younger than order `after`."""
+
+    limit: int
+    after: uuid.UUID | None
+
+
+def list_parked_request(command: Any) -> ListParked:
+    """Read an operator's `{"limit", "after"}`; both may be left out."""
+    if not isinstance(command, Mapping):
+        raise InvalidRequest(Fault("", "must be an object"))
+    found, after = [], None
+    if command.get("after") is not None:
+        try:
+            after = uuid.UUID(str(command["after"]))
+        except ValueError:
+            found.append(Fault("after", "must be an order id"))
+    limit, limit_faults = _limit({"limit": str(command.get("limit", MAX_PAGE))})
+    if found or limit_faults:
+        raise InvalidRequest(*found, *limit_faults)
+    return ListParked(limit, after)
+
+
 def _limit(query: Mapping[str, str]) -> tuple[int, list[Fault]]:
     text = query.get("limit", "20")
     if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE:  # noqa: PLR2004

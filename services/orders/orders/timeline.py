@@ -1,8 +1,13 @@
 """What an order's saga did and when, read from its execution history."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from orders.domain import Order, Status
+from shared.contracts.saga import undo_name
+
+Events = Sequence[Mapping[str, Any]]
 
 _SCHEDULED = {"TaskScheduled", "LambdaFunctionScheduled"}
 _SUCCEEDED = {"TaskSucceeded", "LambdaFunctionSucceeded"}
@@ -16,13 +21,13 @@ _FAILED = {
     "LambdaFunctionScheduleFailed",
     "LambdaFunctionStartFailed",
 }
-_ENDED = {
-    "TaskStateExited",
+_OVER = {
     "ExecutionSucceeded",
     "ExecutionFailed",
     "ExecutionAborted",
     "ExecutionTimedOut",
 }
+_ENDED = _OVER | {"TaskStateExited"}
 _UNDO = {
     "Withdraw Confirmation",
     "Cancel Shipment",
@@ -32,7 +37,26 @@ _UNDO = {
 }
 
 
-def steps(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def of_order(order: Order, history: Callable[[str], Events]) -> list[dict[str, Any]]:
+    """Return the steps of an order's saga, and after them those of the repairs that it needed.
+
+    `history` returns an execution's events by its name, nothing if there is none. A repair can
+    only be where the saga does not run, and a confirmed order has nothing to repair: so the
+    timelines that are asked for most, again and again, take one call.
+    """
+    events = history(str(order.id))
+    found = steps(events)
+    running = bool(events) and events[-1]["type"] not in _OVER
+    if running or order.status is Status.CONFIRMED:
+        return found
+    number = 1
+    while repair := history(undo_name(str(order.id), number)):
+        found += steps(repair)
+        number += 1
+    return found
+
+
+def steps(events: Events) -> list[dict[str, Any]]:
     """Fold history events into steps, oldest first.
 
     A step is {"step", "kind": "forward" | "undo" | "operator", "started_at", "ended_at",

@@ -25,11 +25,10 @@ from orders.domain import (
     reason_of,
     total,
 )
+from shared.contracts.saga import DEAD_TOKEN
 from shared.errors import TransientFault
 
 Outcome = dict[str, str]
-
-RELAY_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +96,17 @@ class OrderBook(Protocol):
     def confirm(self, order_id: UUID) -> Status:
         """Cross the pivot unless cancelled or withdrawn before; return the status reached."""
 
-    def withdraw(self, order_id: UUID) -> Status:
-        """Bar a confirmation that has not happened; return the status."""
+    def withdraw(self, order_id: UUID) -> Status | None:
+        """Bar a confirmation that has not happened; return the status, None if no such order."""
 
     def close(self, order_id: UUID, reason: str) -> Status:
         """Give the order its last status, unless it has one; return it."""
 
     def park(self, order_id: UUID, step: str, cause: str, task_token: str) -> Status:
         """Note what is stuck and the token that resumes it; return the status."""
+
+    def unpark(self, order_id: UUID, task_token: str) -> None:
+        """Forget a token that nothing waits for any more; a newer one stays."""
 
 
 class ParkingLot(Protocol):
@@ -117,7 +119,7 @@ class ParkingLot(Protocol):
         """Return what waits, if anything does, whatever the order's status."""
 
     def unpark(self, order_id: UUID, task_token: str) -> None:
-        """Forget a token that was handed back; a newer one stays."""
+        """Forget a token that nobody waits for any more; a newer one stays."""
 
 
 class Resumable(Protocol):
@@ -287,7 +289,10 @@ def confirm_order(order_id: UUID, *, orders: OrderBook) -> Outcome:
 
 def withdraw_confirmation(order_id: UUID, *, orders: OrderBook) -> Outcome:
     """Settle whether the order was confirmed; if it was not, it never will be."""
-    if orders.withdraw(order_id) is Status.CONFIRMED:
+    status = orders.withdraw(order_id)
+    if status is None:
+        return {"outcome": "unknown_order"}
+    if status is Status.CONFIRMED:
         return {"outcome": "confirmed"}
     return {"outcome": "withdrawn"}
 
@@ -295,6 +300,9 @@ def withdraw_confirmation(order_id: UUID, *, orders: OrderBook) -> Outcome:
 def close_order(order_id: UUID, saga: Mapping[str, Any], *, orders: OrderBook) -> Outcome:
     """Give the undone order its last status: CANCELLED if the customer asked, else REJECTED."""
     status = orders.close(order_id, reason_of(saga))
+    if DEAD_TOKEN in saga:
+        # The repaired order waited for an operator, in a saga that is gone: nobody can resume it.
+        orders.unpark(order_id, saga[DEAD_TOKEN])
     return {"outcome": "closed", "status": status.value}
 
 
@@ -320,25 +328,11 @@ def resume_order(order_id: UUID, *, orders: ParkingLot, sagas: Resumable) -> Out
         outcome = "not_waiting" if status is Status.PARKED else "not_parked"
         return {"outcome": outcome, "status": status.value}
     resumed = sagas.resume(parked.task_token)
-    if resumed:
-        orders.unpark(order_id, parked.task_token)
+    # Also where nobody waited: an earlier resume may have died right here, and the order would be
+    # shown as waiting for ever. One that parks again brings a new token, which stays.
+    orders.unpark(order_id, parked.task_token)
     outcome = "resumed" if resumed else "not_waiting"
     return {"outcome": outcome, "step": parked.step, "status": status.value}
-
-
-def relay_all(relay: Callable[[int], int], *, clock: Callable[[], float], seconds: float) -> int:
-    """Relay in batches until nothing is left, something fails, or time is up; return how many.
-
-    Small batches: each is a transaction held open while others answer, and what it delivered
-    counts only once it has committed.
-    """
-    relayed, start = 0, clock()
-    while clock() - start < seconds:
-        delivered = relay(RELAY_BATCH)
-        relayed += delivered
-        if delivered < RELAY_BATCH:
-            break
-    return relayed
 
 
 def priced(lines: Sequence[Mapping[str, Any]]) -> tuple[Line, ...]:

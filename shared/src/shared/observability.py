@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-NAMESPACE = "Orderflow"
-
 
 def logger() -> Logger:
     """Return this function's logger; service name and level come from POWERTOOLS_* variables."""
@@ -19,8 +17,12 @@ def logger() -> Logger:
 
 
 def metrics() -> Metrics:
-    """Return this function's metrics (CloudWatch EMF), namespace `Orderflow`."""
-    return Metrics(namespace=NAMESPACE)
+    """Return this function's metrics (CloudWatch EMF).
+
+    The namespace comes from POWERTOOLS_METRICS_NAMESPACE: each stage has its own, so that no
+    stage's alarm rings for another's trouble.
+    """
+    return Metrics()
 
 
 def count(sink: Metrics, name: str, value: int = 1) -> None:

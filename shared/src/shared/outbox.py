@@ -3,9 +3,11 @@
 A use case appends rows in its own transaction. After the commit the same function flushes its
 subject's rows; `relay` picks up, every minute, what a crash left behind. Both mark a row only
 once its destination has accepted it, so delivery is at least once, and consumers drop duplicates
-by envelope id and stale facts by version.
+by envelope id and stale facts by version. Facts about one subject leave in their order as far
+as one run can see to it; two runs at once skip each other's rows, so it is the version that counts.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +20,11 @@ from shared.envelope import wrap
 from shared.ids import uuid7
 
 EVENTS = "events"
+
+RELAY_BATCH = 100
+"""Small: a batch is a transaction held open while others answer, and counts once it commits."""
+
+HELD_BACK = "held back: an earlier fact about this subject waits"
 
 
 def outbox_table(metadata: sa.MetaData) -> sa.Table:
@@ -113,14 +120,46 @@ class Outbox:
             t.c.subject == sa.any_(sa.literal(list(subjects), sa.ARRAY(sa.Text))),
             t.c.destination.in_(destinations),
             limit=1000,
-        )
+        ).accepted
 
-    def relay(self, *, older_than: timedelta, limit: int = 500) -> int:
-        """Deliver what a crash left behind: rows waiting for longer than `older_than`."""
+    def relay(
+        self,
+        *,
+        older_than: timedelta,
+        seconds: float,
+        batch: int = RELAY_BATCH,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> int:
+        """Deliver what a crash or an outage left behind; return how many rows were accepted.
+
+        Rows waiting for longer than `older_than` are tried once each, oldest first, until none
+        is left; no batch is begun once `seconds` are over. A row that fails holds back the later
+        ones of its own subject and destination, and nobody else's.
+        """
         t = self._table
-        return self._deliver_where(t.c.created_at < sa.func.now() - older_than, limit=limit)
+        accepted, last, start = 0, 0, clock()
+        behind: set[tuple[str, str]] = set()
+        while clock() - start < seconds:
+            done = self._deliver_where(
+                t.c.created_at < sa.func.now() - older_than,
+                t.c.seq > last,
+                limit=batch,
+                behind=behind,
+            )
+            accepted += done.accepted
+            if len(done.tried) < batch:
+                break
+            last = done.tried[-1].seq
+            behind |= {(row.destination, row.subject) for row in done.failed}
+        return accepted
 
-    def _deliver_where(self, *conditions: sa.ColumnElement[bool], limit: int) -> int:
+    def _deliver_where(
+        self,
+        *conditions: sa.ColumnElement[bool],
+        limit: int,
+        behind: Collection[tuple[str, str]] = (),
+    ) -> "_Delivery":
+        """Deliver at most `limit` rows; fail those of the subjects `behind` without trying."""
         t = self._table
         with self._engine.begin() as connection:
             rows = connection.execute(
@@ -131,20 +170,35 @@ class Outbox:
                 .with_for_update(skip_locked=True)
             ).all()
             if not rows:
-                return 0
-            waiting = [Waiting(*row) for row in rows]
-            errors = self._deliver(waiting)
-            accepted = [row.seq for row in waiting if row.seq not in errors]
-            if accepted:
+                return _Delivery()
+            tried = [Waiting(*row) for row in rows]
+            held = [row for row in tried if (row.destination, row.subject) in behind]
+            errors = dict.fromkeys((row.seq for row in held), HELD_BACK)
+            errors |= self._deliver([row for row in tried if row.seq not in errors])
+            done = _Delivery(tried, [row for row in tried if row.seq in errors])
+            if done.accepted:
                 connection.execute(
                     sa.update(t)
-                    .where(t.c.seq.in_(accepted))
+                    .where(t.c.seq.in_(row.seq for row in tried if row.seq not in errors))
                     .values(published_at=sa.func.now(), attempts=t.c.attempts + 1)
                 )
-            for seq, error in errors.items():
+            if errors:
                 connection.execute(
                     sa.update(t)
-                    .where(t.c.seq == seq)
-                    .values(attempts=t.c.attempts + 1, last_error=error[:500])
+                    .where(t.c.seq == sa.bindparam("key"))
+                    .values(attempts=t.c.attempts + 1, last_error=sa.bindparam("error")),
+                    [{"key": seq, "error": error[:500]} for seq, error in errors.items()],
                 )
-            return len(accepted)
+            return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """What became of one batch."""
+
+    tried: Sequence[Waiting] = ()
+    failed: Sequence[Waiting] = ()
+
+    @property
+    def accepted(self) -> int:
+        return len(self.tried) - len(self.failed)

@@ -3,14 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import botocore.exceptions
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from shared.outbox import Waiting
+from shared.outbox import HELD_BACK, Waiting
 
 # What SNS takes in one PublishBatch: ten entries, and 256 KiB over all of them.
 MAX_ENTRIES = 10
 MAX_BYTES = 262_144
+
+# Nobody answered, after all the client's attempts.
+_SILENCE = (botocore.exceptions.ConnectionError, HTTPClientError)
 
 _ATTRIBUTE_BYTES = 200  # what an entry's id and attributes add to its text, generously
 
@@ -28,17 +32,28 @@ class FactPublisher:
         Once a subject's row has failed, its rows in later batches are held back: facts about
         one subject should leave in the order in which they happened. (Within one batch they
         may still overtake each other; the version in each fact is what consumers rely on.)
+
+        Once nobody has answered, nobody is asked again: each call would cost its whole timeout,
+        and the caller has a time limit of its own.
         """
         errors: dict[int, str] = {}
         blocked: set[str] = set()
+        silence = ""
         for batch in _batches(rows, errors, blocked):
             entries = [_entry(row, text) for row, text in batch if row.subject not in blocked]
-            failed = self._publish(entries) if entries else {}
+            failed: dict[str, str] = {}
+            try:
+                if entries and not silence:
+                    failed = self._publish(entries)
+            except _SILENCE as error:
+                silence = f"{type(error).__name__}: {error}"
+            if silence:
+                failed = {entry["Id"]: silence for entry in entries}
             for row, _ in batch:
                 if str(row.seq) in failed:
                     errors[row.seq] = failed[str(row.seq)]
                 elif row.subject in blocked:
-                    errors[row.seq] = "held back: an earlier fact about this subject waits"
+                    errors[row.seq] = HELD_BACK
             blocked.update(row.subject for row, _ in batch if row.seq in errors)
         return errors
 
@@ -47,8 +62,10 @@ class FactPublisher:
             answer = self._sns.publish_batch(
                 TopicArn=self._topic_arn, PublishBatchRequestEntries=entries
             )
+        except _SILENCE:
+            raise
         except (BotoCoreError, ClientError) as error:
-            # No answer for the whole batch: nothing is marked, the relay sends it again.
+            # Refused as a whole: nothing is marked, the relay sends it again.
             return {entry["Id"]: f"{type(error).__name__}: {error}" for entry in entries}
         return {
             failure["Id"]: f"{failure['Code']}: {failure.get('Message', '')}"

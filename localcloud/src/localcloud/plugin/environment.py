@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from localcloud.plugin.faults import WAITS, Concern, Fault, Faults
 from localcloud.plugin.spawner import Child, Ended, Spawner
 
 API = "/2018-06-01/runtime"
@@ -28,6 +29,7 @@ TERM_GRACE_SECONDS = 0.5
 class Function:
     """What all environments of one version of a function share."""
 
+    name: str
     command: Sequence[str]
     folder: Path
     version: str
@@ -126,6 +128,17 @@ class RuntimeProcess:
         for connection in self._connections:
             connection.cancel()
 
+    async def kill(self) -> Ended:
+        """End the process at once, as a machine that fails does."""
+        self._spawner.signal(self._child, signal.SIGKILL)
+        return await self.ended
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None before it is there and after it has gone."""
+        alive = self._child.started.done() and not self.ended.done()
+        return self._child.started.result() if alive else None
+
     def take_output(self) -> str:
         """What the function wrote since the last time."""
         self._read_output()
@@ -221,10 +234,15 @@ class RuntimeProcess:
 class Environment:
     """Serves one call at a time; its process is replaced when it has ended or run out of time."""
 
-    def __init__(self, spawner: Spawner, function: Function, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, spawner: Spawner, function: Function, variables: Mapping[str, str], faults: Faults
+    ) -> None:
+        self.concern: Concern | None = None  # What may happen to the call that runs.
         self._spawner = spawner
         self._function = function
         self._variables = variables
+        self._faults = faults
+        self._gone = asyncio.Event()
         self._process: RuntimeProcess | None = None
         self._stopped = False
         self._logs: list[str] = []
@@ -236,12 +254,49 @@ class Environment:
                 return self._process
             self._logs.append(self._process.take_output())
         self._logs.append(f"INIT_START Runtime Version: {self._function.runtime}\n")
-        self._process = RuntimeProcess()
-        await self._process.start(self._spawner, self._function, self._variables)
-        return self._process
+        process = RuntimeProcess()
+        await process.start(self._spawner, self._function, self._variables)
+        self._process = process
+        if self._stopped:
+            await process.stop()
+        return process
+
+    @property
+    def function(self) -> str:
+        """The function's name."""
+        return self._function.name
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process, if that is alive."""
+        return self._process.pid if self._process else None
+
+    async def kill(self) -> None:
+        """End the process as if its machine had failed; the next call starts another."""
+        if self._process is not None:
+            await self._process.kill()
+
+    def note(self, fault: Fault) -> None:
+        """Say in the function's log what was done to it."""
+        self._logs.append(f"{fault}\n")
 
     async def invoke(self, call: Call) -> Result:
         """Run one invocation to its end, whichever that is; never raises for the function."""
+        self.concern = self._faults.call(self._function.name, call.payload)
+        try:
+            fault = self.concern.take("request")
+            if fault is not None:
+                self.note(fault)
+                if fault.do in WAITS:
+                    await self._sit_out(fault)
+                elif fault.do == "twice":
+                    first = await self._serve(call, self.concern)
+                    self._logs.append(first.logs)
+            return await self._serve(call, self.concern, fault)
+        finally:
+            self.concern = None
+
+    async def _serve(self, call: Call, concern: Concern, fault: Fault | None = None) -> Result:
         process = self._process
         if process is None or not self._stopped:
             process = await self.start()
@@ -252,7 +307,7 @@ class Environment:
         self._logs.append(f"START RequestId: {call.request_id} Version: {self._function.version}\n")
         began = time.perf_counter()
         if answer is None:
-            answer = await self._run(process, call)
+            answer = await self._run(process, call, concern, fault)
         milliseconds = (time.perf_counter() - began) * 1000
         if answer.error_type in ENDS_THE_PROCESS:
             # Only a response that was too large finds it alive: it is given time to say so.
@@ -266,6 +321,7 @@ class Environment:
     async def stop(self) -> None:
         """End the process: SIGTERM, a moment, SIGKILL."""
         self._stopped = True
+        self._gone.set()
         if self._process is not None:
             await self._process.stop(grace=TERM_GRACE_SECONDS)
             self._logs.append(self._process.take_output())
@@ -301,13 +357,53 @@ class Environment:
         await process.stop()
         return answer
 
-    async def _run(self, process: RuntimeProcess, call: Call) -> Answer:
+    async def _run(
+        self, process: RuntimeProcess, call: Call, concern: Concern, fault: Fault | None
+    ) -> Answer:
+        if fault is not None and fault.do not in (*WAITS, "twice"):
+            return await self._fail(process, call, concern, fault, self._function.timeout)
+        began = time.monotonic()
         try:
-            return await process.call(call, self._function.timeout)
+            answer = await process.call(call, self._function.timeout)
         except TimeoutError:
-            await process.stop()
-            self._logs.append(process.take_output())
-            return self._timed_out(call)
+            return await self._give_up(process, call)
+        answered = answer.error_type != "Runtime.ExitError"
+        fault = concern.take("response") if answered else None
+        if fault is None:
+            return answer
+        self.note(fault)
+        if fault.do in WAITS:
+            await self._sit_out(fault)
+            return answer
+        left = self._function.timeout - (time.monotonic() - began)
+        return await self._fail(process, call, concern, fault, left)
+
+    async def _fail(
+        self, process: RuntimeProcess, call: Call, concern: Concern, fault: Fault, seconds: float
+    ) -> Answer:
+        """Give the answer of a call that a fault has kept from its function, or from its caller."""
+        if fault.do == "kill":
+            return exit_error(call, await process.kill())
+        if fault.do == "lose" and concern.subject.message_id is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), max(seconds, 0))
+            return await self._give_up(process, call)
+        # A queue knows no silence: a message whose answer is lost has failed, and comes again.
+        return Answer(_error("Fault", f"RequestId: {call.request_id} Error: {fault}"), "Fault")
+
+    async def _sit_out(self, fault: Fault) -> None:
+        """Wait for as long as the fault takes; no longer than the environment is wanted."""
+        gone = asyncio.ensure_future(self._gone.wait())
+        with fault.waiting() as released:
+            go_on = asyncio.wrap_future(released)
+            with contextlib.suppress(TimeoutError):
+                await _first(go_on, gone, seconds=fault.seconds)
+        gone.cancel()
+
+    async def _give_up(self, process: RuntimeProcess, call: Call) -> Answer:
+        await process.stop()
+        self._logs.append(process.take_output())
+        return self._timed_out(call)
 
     def _timed_out(self, call: Call) -> Answer:
         text = f"Task timed out after {self._function.timeout:.2f} seconds"
@@ -382,7 +478,7 @@ def _call_headers(call: Call, deadline_ms: int) -> dict[str, str]:
     }
 
 
-async def _first(*futures: asyncio.Future[Any], seconds: float) -> None:
+async def _first(*futures: asyncio.Future[Any], seconds: float | None) -> None:
     """Wait for any of them, cancelling none. Raises TimeoutError."""
     done, _ = await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     if not done:

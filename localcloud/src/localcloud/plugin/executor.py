@@ -28,6 +28,7 @@ from localstack.services.lambda_.invocation.runtime_executor import (
 
 from localcloud.plugin.code import Shelf, delete
 from localcloud.plugin.environment import Call, Environment, Function
+from localcloud.plugin.faults import FAULTS
 from localcloud.plugin.spawner import Spawner
 
 LOG = logging.getLogger(__name__)
@@ -43,6 +44,9 @@ NOT_ON_AWS = {
     "LOCALSTACK_RUNTIME_ID",
 }
 
+ENVIRONMENTS: dict[str, Environment] = {}
+"""Those that run, by LocalStack's id."""
+
 
 @functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
@@ -51,7 +55,8 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _run[T](work: Coroutine[Any, Any, T]) -> T:
+def run[T](work: Coroutine[Any, Any, T]) -> T:
+    """Run it where the environments live, and wait for what it returns."""
     return asyncio.run_coroutine_threadsafe(work, _loop()).result()
 
 
@@ -110,6 +115,7 @@ class ProcessExecutor(RuntimeExecutor):
             variables["AWS_LAMBDA_LOG_STREAM_NAME"],
         )
         function = Function(
+            name=self.function_version.id.function_name,
             command=[str(_runtime_python()), "-m", "awslambdaric", settings.handler or ""],
             folder=task,
             version=self.function_version.id.qualifier,
@@ -117,8 +123,9 @@ class ProcessExecutor(RuntimeExecutor):
             timeout=settings.timeout,
             memory_mb=settings.memory_size,
         )
-        self._environment = Environment(_spawner(), function, variables)
-        _run(self._environment.start())
+        self._environment = Environment(_spawner(), function, variables, FAULTS)
+        run(self._environment.start())
+        ENVIRONMENTS[self.id] = self._environment
 
     def invoke(self, payload: dict[str, str]) -> InvocationResult:
         """Run one invocation; what the function does wrong is in the result."""
@@ -130,7 +137,7 @@ class ProcessExecutor(RuntimeExecutor):
             trace_id=payload["trace-id"],
             payload=payload["payload"].encode(),
         )
-        result = _run(self._environment.invoke(call))
+        result = run(self._environment.invoke(call))
         return InvocationResult(
             request_id=call.request_id,
             payload=result.answer.payload,
@@ -140,8 +147,9 @@ class ProcessExecutor(RuntimeExecutor):
 
     def stop(self) -> None:
         """End the process, and save what it still said."""
+        ENVIRONMENTS.pop(self.id, None)
         if self._environment is not None:
-            _run(self._environment.stop())
+            run(self._environment.stop())
             self._save(self.get_logs())
         if self._scratch is not None:
             delete(self._scratch)
@@ -201,6 +209,8 @@ class ProcessExecutor(RuntimeExecutor):
             "LAMBDA_RUNTIME_DIR": str(python.parent.parent),
             # The runtime reads this: on it depends whether a signal handler gets to run.
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{settings.runtime}",
+            # Comes back in the User-Agent of every AWS call, and tells whose it is.
+            "AWS_SDK_UA_APP_ID": self.id,
         }
 
     def _save(self, logs: str) -> None:

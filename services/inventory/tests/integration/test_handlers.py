@@ -212,6 +212,23 @@ def test_a_topic_that_is_away_fails_no_command_and_the_relay_publishes_later(
     assert invoke("relay_outbox", {}) == {"relayed": 0}
 
 
+def test_the_relay_works_through_more_than_one_batch(postgres: sa.Engine, aws: FakeAws) -> None:
+    run, many = uuid4().hex, 250
+    with postgres.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO outbox (id, destination, type, subject, body, created_at)"
+                " SELECT gen_random_uuid(), 'events', 'stock.low.v1', :run || n,"
+                " jsonb_build_object('subject', :run || n), now() - interval '1 minute'"
+                " FROM generate_series(1, :many) n ORDER BY n"
+            ),
+            {"run": run, "many": many},
+        )
+    assert invoke("relay_outbox", {})["relayed"] >= many
+    ours = [fact["subject"] for fact in aws.published if fact["subject"].startswith(run)]
+    assert ours == [f"{run}{n}" for n in range(1, many + 1)]
+
+
 def test_a_large_delivery_is_published_in_batches(aws: FakeAws) -> None:
     run = uuid4().hex
     rows = [

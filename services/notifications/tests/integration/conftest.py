@@ -1,11 +1,7 @@
 """A real local cloud, the tables as they are deployed, and the handlers on them."""
 
-import contextlib
 import importlib
 import json
-import os
-import socket
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,30 +15,17 @@ import pytest
 import yaml
 
 from shared.ids import uuid7
+from tests.support.local_cloud import local_cloud
 
 SERVICE = Path(__file__).parents[2]
-TOOLS = SERVICE.parents[1] / ".local" / "venvs" / "cloud" / "bin"
 SENDER = "orders@orderflow.example"
 
 
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of ORDERFLOW_TEST_AWS, or of a local cloud that ends with the tests."""
-    if given := os.environ.get("ORDERFLOW_TEST_AWS"):
-        yield given
-        return
-    port = _free_port()
-    environment = {
-        **os.environ,
-        "ORDERFLOW_STATE": str(tmp_path_factory.mktemp("cloud")),
-        "ORDERFLOW_PORT": str(port),
-        "ORDERFLOW_POSTGRES_PORT": str(_free_port()),
-        "ORDERFLOW_RUNTIME_PYTHON": sys.executable,
-    }
-    command = TOOLS / "localcloud"
-    subprocess.run([command, "up"], env=environment, check=True)
-    yield f"http://127.0.0.1:{port}"
-    subprocess.run([command, "down"], env=environment, check=True)
+    with local_cloud(tmp_path_factory.mktemp("cloud")) as url:
+        yield url
 
 
 @dataclass(frozen=True)
@@ -162,6 +145,7 @@ def cloud(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         "AWS_DEFAULT_REGION": "us-east-1",
         # Loggers of one name share a stream, which would be that of the first test.
         "POWERTOOLS_SERVICE_NAME": prefix,
+        "POWERTOOLS_METRICS_NAMESPACE": "Orderflow/test",
         "IDEMPOTENCY_TABLE": tables.idempotency,
         "DELIVERIES_TABLE": tables.deliveries,
         "SALES_TABLE": tables.sales,
@@ -209,10 +193,3 @@ def _create(cloud: Cloud, tables: Tables) -> None:
             AttributeDefinitions=properties["AttributeDefinitions"],
             KeySchema=properties["KeySchema"],
         )
-
-
-def _free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

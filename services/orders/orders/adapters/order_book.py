@@ -1,6 +1,7 @@
 """The orders table. Every change of status commits with the fact that tells of it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from orders.adapters.tables import orders, outbox, parked_orders
-from orders.domain import Line, Order, ParkedSaga, Status
+from orders.domain import Line, Order, ParkedSaga, Status, WaitingOrder, Waits
 from shared.contracts.orders import (
     OrderCancelled,
     OrderConfirmed,
@@ -40,6 +41,11 @@ _COLUMNS = (
     orders.c.reason,
     orders.c.closed_at,
 )
+
+# An order with what it waits for, in one round trip.
+_SEEN = sa.select(
+    *_COLUMNS, parked_orders.c.step.label("parked_step"), parked_orders.c.parked_at
+).join_from(orders, parked_orders, orders.c.id == parked_orders.c.order_id, isouter=True)
 
 
 class SqlOrderBook:
@@ -106,23 +112,20 @@ class SqlOrderBook:
     def get(self, order_id: UUID) -> Order | None:
         """Return the order, or None."""
         with self._single.connect() as connection:
-            row = connection.execute(
-                sa.select(*_COLUMNS).where(orders.c.id == order_id)
-            ).one_or_none()
-        return _order(row) if row else None
+            row = connection.execute(_SEEN.where(orders.c.id == order_id)).one_or_none()
+        return _seen(row) if row else None
 
     def page(self, customer_id: str, *, before: UUID | None, limit: int) -> Sequence[Order]:
         """Return the customer's orders, newest first, older than order `before`."""
         query = (
-            sa.select(*_COLUMNS)
-            .where(orders.c.customer_id == customer_id)
+            _SEEN.where(orders.c.customer_id == customer_id)
             .order_by(orders.c.id.desc())
             .limit(limit)
         )
         if before is not None:
             query = query.where(orders.c.id < before)
         with self._single.connect() as connection:
-            return [_order(row) for row in connection.execute(query)]
+            return [_seen(row) for row in connection.execute(query)]
 
     def request_cancel(self, order_id: UUID) -> bool:
         """Note the customer's wish while the order is open; False if it is closed or unknown."""
@@ -149,15 +152,15 @@ class SqlOrderBook:
             orders.c.withdrawn_at.is_(None),
         )
 
-    def withdraw(self, order_id: UUID) -> Status:
-        """Bar a late confirmation; return the order's status."""
+    def withdraw(self, order_id: UUID) -> Status | None:
+        """Bar a late confirmation; return the order's status, None if there is no such order."""
         with self._single.connect() as connection:
             connection.execute(
                 sa.update(orders)
                 .where(orders.c.id == order_id, orders.c.status != Status.CONFIRMED)
                 .values(withdrawn_at=sa.func.coalesce(orders.c.withdrawn_at, sa.func.now()))
             )
-        return self._status(order_id)
+        return self.status(order_id)
 
     def close(self, order_id: UUID, reason: str) -> Status:
         """Close an open order: CANCELLED if the customer asked for it, else REJECTED."""
@@ -226,8 +229,30 @@ class SqlOrderBook:
             ).one_or_none()
         return ParkedSaga(*row) if row else None
 
+    def waiting(self, *, after: UUID | None, limit: int) -> Sequence[WaitingOrder]:
+        """Return what waits for an operator, oldest order first, younger than order `after`."""
+        query = (
+            sa.select(
+                parked_orders.c.order_id,
+                orders.c.status,
+                parked_orders.c.step,
+                parked_orders.c.cause,
+                parked_orders.c.parked_at,
+            )
+            .join_from(parked_orders, orders, orders.c.id == parked_orders.c.order_id)
+            .order_by(parked_orders.c.order_id)
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(parked_orders.c.order_id > after)
+        with self._single.connect() as connection:
+            return [
+                WaitingOrder(row.order_id, Status(row.status), row.step, row.cause, row.parked_at)
+                for row in connection.execute(query)
+            ]
+
     def unpark(self, order_id: UUID, task_token: str) -> None:
-        """Forget a token that was handed back; a newer one stays."""
+        """Forget a token that nobody waits for any more; a newer one stays."""
         with self._single.connect() as connection:
             connection.execute(
                 sa.delete(parked_orders).where(
@@ -282,6 +307,11 @@ def _order(row: Any) -> Order:
         reason=row.reason,
         closed_at=row.closed_at,
     )
+
+
+def _seen(row: Any) -> Order:
+    waits = Waits(row.parked_step, row.parked_at) if row.parked_step else None
+    return replace(_order(row), parked=waits)
 
 
 def _lines(order: Order) -> tuple[OrderLine, ...]:

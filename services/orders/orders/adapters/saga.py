@@ -1,6 +1,5 @@
 """The place-order saga, in Step Functions."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orders.adapters.order_book import SAGA
+from shared.contracts.saga import encoded
 from shared.errors import TransientFault
 from shared.outbox import Deliver, Waiting
 
@@ -28,9 +28,7 @@ class StepFunctionsSaga:
             self._states.start_execution(
                 stateMachineArn=self._state_machine_arn,
                 name=name,
-                # The same bytes each time: Step Functions takes a repeated start for the same
-                # one only if the input is equal too.
-                input=json.dumps(document, sort_keys=True),
+                input=encoded(document),
             )
         except self._states.exceptions.ExecutionAlreadyExists:
             return  # it ran, and may be over

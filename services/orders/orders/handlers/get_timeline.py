@@ -3,7 +3,7 @@
 from typing import Any
 
 from orders import bootstrap, http
-from orders.timeline import steps
+from orders.timeline import of_order
 from shared.observability import logger
 
 log = logger()
@@ -13,7 +13,7 @@ history = bootstrap.saga_history()
 
 @http.endpoint(log)
 def handler(event: Any) -> http.Answer:
-    """Answer 200 with each step of the order's saga, or 404."""
+    """Answer 200 with each step of the order's saga and of its repairs, or 404."""
     order = orders.get(http.order_id(event))
     if order is None:
         raise http.NotFound
@@ -22,6 +22,6 @@ def handler(event: Any) -> http.Answer:
         {
             "order_id": str(order.id),
             "status": order.status.value,
-            "steps": steps(history(str(order.id))),
+            "steps": of_order(order, history),
         },
     )

@@ -169,6 +169,9 @@ class FakeAws(ThreadingHTTPServer):
     def heal(self) -> None:
         """Put everything in order again."""
         self.saga_is_gone = self.topic_is_gone = False
+        # Called as AWS is, before and after it has done what it was called for.
+        self.before: Callable[[str], object] = lambda _: None
+        self.after: Callable[[str], object] = lambda _: None
         self.topic_answers = threading.Event()
         self.topic_answers.set()
 
@@ -182,12 +185,15 @@ class FakeAws(ThreadingHTTPServer):
 
 class _Edge(BaseHTTPRequestHandler):
     server: FakeAws
+    called: str
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         target = self.headers.get("X-Amz-Target", "")
+        self.called = target.split(".")[1] if target else "PublishBatch"
+        self.server.before(self.called)
         if target:
-            getattr(self, target.split(".")[1])(json.loads(body))
+            getattr(self, self.called)(json.loads(body))
         elif self.server.topic_is_gone:
             self._answer(404, _GONE)
         else:
@@ -235,6 +241,7 @@ class _Edge(BaseHTTPRequestHandler):
         self._answer(200, json.dumps(content).encode())
 
     def _answer(self, status: int, body: bytes) -> None:
+        self.server.after(self.called)
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
@@ -16,6 +17,8 @@ import sqlalchemy as sa
 from orders.adapters.order_book import SqlOrderBook
 from orders.adapters.tables import parked_orders
 from orders.domain import Status
+from orders.requests import InvalidRequest
+from shared.contracts.saga import undo_document
 from shared.database import engine
 from shared.ids import uuid7
 
@@ -235,6 +238,22 @@ def test_the_timeline_is_read_from_the_execution(world: World, aws: FakeAws) -> 
     assert {step["started_at"] for step in body["steps"]} == {"2026-10-06T09:14:08.500000Z"}
 
 
+def test_the_timeline_goes_on_with_the_repairs(world: World, aws: FakeAws) -> None:
+    order_id = str(world.standing(Status.REJECTED))
+    at = {"timestamp": 1791278048.5}
+    lost = json.loads((HISTORIES / "declined.json").read_text())[:8]
+    aws.histories[order_id] = [each | at for each in [*lost, {"type": "ExecutionAborted"}]]
+    for number, step in enumerate(("Withdraw Confirmation", "Release Stock"), 1):
+        entered = {"type": "TaskStateEntered", "stateEnteredEventDetails": {"name": step}}
+        aws.histories[f"{order_id}-undo-{number}"] = [entered | at, {"type": "Over"} | at]
+    _, body = call("get_timeline", captured("get_timeline", ORDER=order_id))
+    assert [(step["step"], step["kind"]) for step in body["steps"]] == [
+        ("Reserve Stock", "forward"),
+        ("Withdraw Confirmation", "undo"),
+        ("Release Stock", "undo"),
+    ]
+
+
 def test_a_timeline_that_cannot_be_read_now_may_be_asked_for_again(
     world: World, aws: FakeAws
 ) -> None:
@@ -290,7 +309,7 @@ def test_products_come_in_pages(skus: list[str]) -> None:
 
 
 def test_without_a_database_the_answer_is_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = engine("postgresql://orders@127.0.0.1:1/orders")
+    nowhere = engine("postgresql+psycopg://orders@127.0.0.1:1/orders")
     handler = import_module("orders.handlers.get_order")
     monkeypatch.setattr(handler, "orders", SqlOrderBook(nowhere))
     assert call("get_order", captured("get_order"))[0] == 503
@@ -404,6 +423,27 @@ def test_refunding_and_withdrawing_answer_the_same_twice(world: World) -> None:
     assert late["outcome"] == "refused"
 
 
+@pytest.mark.parametrize("status", [Status.PLACED, Status.PARKED, Status.REJECTED])
+def test_a_repair_closes_what_is_open_and_forgets_the_saga_that_is_gone(
+    world: World, aws: FakeAws, status: Status
+) -> None:
+    order_id = world.standing(status)
+    token = "token" if status is Status.PARKED else None
+    document = undo_document(str(order_id), token)
+    assert invoke("withdraw_confirmation", document) == {"outcome": "withdrawn"}
+    for _ in range(2):
+        assert invoke("close_order", document) == {"outcome": "closed", "status": "REJECTED"}
+    reason = "DECLINED" if status is Status.REJECTED else "ABANDONED"
+    assert world.order(order_id).reason == reason
+    assert world.book.parked(order_id) is None
+    assert aws.facts(order_id).count("order.rejected.v1") == 1
+
+
+def test_a_repair_of_an_order_that_nobody_knows_learns_it(aws: FakeAws) -> None:  # noqa: ARG001
+    document = undo_document(str(uuid4()))
+    assert invoke("withdraw_confirmation", document) == {"outcome": "unknown_order"}
+
+
 def test_closing_a_confirmed_order_announces_nothing(world: World, aws: FakeAws) -> None:
     order_id = world.placed()
     invoke("confirm_order", command(order_id))
@@ -449,12 +489,86 @@ def test_parking_an_order_that_turns_out_confirmed_leaves_it_confirmed_and_resum
     }
 
 
-def test_a_token_that_is_gone_is_reported(world: World) -> None:
+def test_a_token_that_is_gone_is_reported_and_its_order_no_longer_shown_as_waiting(
+    world: World,
+) -> None:
     order_id = world.placed()
     invoke("park_order", parking(order_id, "never-waited"))
     assert invoke("resume_order", command(order_id))["outcome"] == "not_waiting"
     rows = sa.select(sa.func.count()).where(parked_orders.c.order_id == order_id)
-    assert world.run(rows).scalar_one() == 1
+    assert world.run(rows).scalar_one() == 0
+
+
+def shown(order_id: UUID) -> list[Any]:
+    """Return the order as `GET /orders/{id}` shows it, and as the list does."""
+    _, order = call("get_order", captured("get_order", ORDER=str(order_id)))
+    _, page = call("list_orders", captured("list_orders", CUSTOMER=order["customer_id"]))
+    return [order, *(each for each in page["orders"] if each["order_id"] == str(order_id))]
+
+
+@pytest.mark.parametrize("status", [Status.PLACED, Status.CONFIRMED, Status.REJECTED])
+def test_an_order_says_that_it_waits_for_an_operator_and_not_why_until_it_is_resumed(
+    world: World, aws: FakeAws, status: Status
+) -> None:
+    order_id = world.standing(status)
+    assert [each["parked"] for each in shown(order_id)] == [None, None]
+    aws.tokens[f"t-{order_id}"] = None
+    invoke("park_order", parking(order_id, f"t-{order_id}"))
+    standing = Status.PARKED if status is Status.PLACED else status
+    for each in shown(order_id):
+        assert each["status"] == standing
+        assert each["parked"].keys() == {"step", "since"}
+        assert each["parked"]["step"] == "Refund Payment"
+        waits = datetime.now(UTC) - datetime.fromisoformat(each["parked"]["since"])
+        assert timedelta() <= waits < timedelta(minutes=1)
+    invoke("resume_order", command(order_id))
+    assert [(each["status"], each["parked"]) for each in shown(order_id)] == [(standing, None)] * 2
+
+
+def test_an_order_and_a_page_cost_one_round_trip(world: World) -> None:
+    order_id = world.standing(Status.PARKED)
+    statements: list[str] = []
+    listen = (world.postgres, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    sa.event.listen(*listen)
+    try:
+        assert world.order(order_id).parked
+        assert world.book.page("ada", before=None, limit=1)
+    finally:
+        sa.event.remove(*listen)
+    assert len(statements) == 2
+
+
+def test_an_operator_sees_every_order_that_waits_page_by_page_with_its_cause(
+    world: World,
+) -> None:
+    placed = [world.placed() for _ in range(3)]
+    for order_id in placed:
+        invoke("park_order", parking(order_id, "t"))
+    seen: dict[str, Any] = {}
+    after = None
+    while True:
+        page = invoke("list_parked", {"limit": 2, "after": after})
+        assert len(page["parked"]) <= 2
+        seen |= {each["order_id"]: each for each in page["parked"]}
+        after = page["next"]
+        if after is None:
+            break
+    assert {str(order_id) for order_id in placed} <= seen.keys()
+    mine = seen[str(placed[0])]
+    assert (mine["status"], mine["step"]) == ("PARKED", "Refund Payment")
+    assert mine["cause"] == "OperationalError: {}"
+    assert datetime.fromisoformat(mine["since"]).tzinfo
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [({"limit": 0}, "limit"), ({"limit": "x"}, "limit"), ({"after": "x"}, "after"), ([], "object")],
+)
+def test_a_list_of_waiting_orders_that_cannot_be_is_refused_by_name(
+    wanted: Any, field: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=field):
+        invoke("list_parked", wanted)
 
 
 def test_an_order_that_is_not_parked_or_not_there_is_said(world: World) -> None:

@@ -1,9 +1,7 @@
 """Money: each path, each place to die, and in the end what was captured is what was meant."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -12,67 +10,18 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orders.adapters.payments import SqlPayments
 from orders.adapters.sandbox_gateway import SandboxGateway
 from orders.adapters.tables import gateway_ledger, payments
-from orders.use_cases import charge_payment, refund_payment
 from shared.errors import TransientFault
 from shared.ids import uuid7
 
 from .conftest import World, at_once
+from .till import CHARGE_DEATHS, REFUND_DEATHS, Died, Till
 
 DECLINED = {"outcome": "refused", "reason": "DECLINED"}
 TOO_LATE = {"outcome": "refused", "reason": "ALREADY_REFUNDED"}
 CHARGED = {"outcome": "charged"}
 REFUNDED = {"outcome": "refunded"}
-
-
-class Died(Exception):
-    """Raised where a test lets the process die."""
-
-
-@dataclass
-class Mortal:
-    """Passes calls on, and dies before or after those that a test names, each once."""
-
-    inner: Any
-    deaths: set[str] = field(default_factory=set)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self._die(f"before {name}")
-            result = getattr(self.inner, name)(*args, **kwargs)
-            self._die(f"after {name}")
-            return result
-
-        return call
-
-    def _die(self, place: str) -> None:
-        if place in self.deaths:
-            self.deaths.discard(place)
-            raise Died(place)
-
-
-class Till:
-    """The two saga steps on one order, on a database connection of their own."""
-
-    def __init__(self, engine: sa.Engine, order_id: UUID, *, token: str = "tok_visa") -> None:  # noqa: S107
-        self.order_id = order_id
-        self.token = token
-        self.payments = Mortal(SqlPayments(engine))
-        self.gateway = Mortal(SandboxGateway(engine))
-
-    def charge(self, *deaths: str) -> Any:
-        return self._step(
-            partial(charge_payment, amount=1800, currency="EUR", token=self.token), deaths
-        )
-
-    def refund(self, *deaths: str) -> Any:
-        return self._step(refund_payment, deaths)
-
-    def _step(self, step: Callable[..., Any], deaths: tuple[str, ...]) -> Any:
-        self.payments.deaths, self.gateway.deaths = set(deaths), set(deaths)
-        return step(self.order_id, payments=self.payments, gateway=self.gateway)
 
 
 @pytest.fixture
@@ -145,16 +94,6 @@ def test_the_gateway_itself_refuses_a_charge_after_its_reversal(
     charged = gateway.charge(str(key), amount=1800, currency="EUR", token="tok_visa")
     assert not charged.approved
     assert captured(world, key) == 0
-
-
-CHARGE_DEATHS = [
-    f"{when} {call}" for call in ("open", "charge", "settle") for when in ("before", "after")
-]
-REFUND_DEATHS = [
-    f"{when} {call}"
-    for call in ("begin_refund", "reverse", "end_refund")
-    for when in ("before", "after")
-]
 
 
 @pytest.mark.parametrize("death", CHARGE_DEATHS)

@@ -4,6 +4,7 @@ from functools import partial
 from itertools import product as pairs
 from uuid import UUID
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -37,6 +38,73 @@ def test_the_database_and_the_code_hold_the_same_table(world: World) -> None:
     rows = world.run(sa.text("SELECT before, after FROM order_transitions"))
     listed = {(before, after) for before in Status for after in TRANSITIONS[before]}
     assert {(Status(row.before), Status(row.after)) for row in rows} == listed
+
+
+_CLOSED_AT = "CASE WHEN :after IN ('PLACED', 'PARKED') THEN NULL ELSE now() END"
+_A_ROW = "'{}'::jsonb, 0, 'EUR', 'PLACED', 1, '', now()"
+_COLUMNS = (
+    "id, customer_id, email, lines, total, currency, status, version, request_hash, placed_at"
+)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE orders SET (closed_at, status) = (SELECT {_CLOSED_AT}, :after) WHERE id = :id",
+        f"""UPDATE orders o SET status = s.status, closed_at = {_CLOSED_AT}
+            FROM (VALUES (CAST(:after AS text))) AS s (status) WHERE o.id = :id""",
+        f"""INSERT INTO orders ({_COLUMNS}) VALUES (:id, '', '', {_A_ROW})
+            ON CONFLICT (id) DO UPDATE SET status = :after, closed_at = {_CLOSED_AT}""",
+        f"""MERGE INTO orders o USING (VALUES (CAST(:id AS uuid))) AS s (id) ON o.id = s.id
+            WHEN MATCHED THEN UPDATE SET status = :after, closed_at = {_CLOSED_AT}""",
+        f"""WITH moved AS (UPDATE orders SET status = :after, closed_at = {_CLOSED_AT}
+            WHERE id = :id RETURNING id) SELECT count(*) FROM moved""",
+        # With others whose change is allowed: then none of them changes.
+        f"""UPDATE orders SET status = :after, closed_at = {_CLOSED_AT}
+            WHERE id IN (:id, :placed)""",
+    ],
+    ids=["row", "from", "upsert", "merge", "with", "many"],
+)
+def test_whatever_statement_tries_an_unlisted_change_it_is_refused(
+    world: World, statement: str
+) -> None:
+    for before, after in pairs(Status, Status):
+        if after in TRANSITIONS[before] or after is before:
+            continue
+        order_id, placed = world.standing(before), world.placed()
+        values = {"id": order_id, "after": after.value}
+        if ":placed" in statement:
+            values["placed"] = placed
+        with pytest.raises(sa.exc.IntegrityError, match="cannot go from"):
+            world.run(sa.text(statement).bindparams(**values))
+        assert world.order(order_id).status is before
+        assert world.order(placed).status is Status.PLACED
+
+
+@pytest.mark.parametrize("before", list(Status))
+@pytest.mark.parametrize("unknown", ["SHIPPED", "placed", "", None])
+def test_a_status_that_nobody_knows_is_refused(
+    world: World, before: Status, unknown: str | None
+) -> None:
+    order_id = world.standing(before)
+    statement = sa.update(orders).where(orders.c.id == order_id).values(status=unknown)
+    with pytest.raises(sa.exc.IntegrityError):
+        world.run(statement)
+    assert world.order(order_id).status is before
+
+
+def test_an_order_that_is_copied_in_begins_placed_too(world: World) -> None:
+    with world.postgres.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert raw
+        line = f"{uuid7()},a,a,{{}},0,EUR,CONFIRMED,1,x,2026-11-24T00:00:00Z"
+        with (
+            pytest.raises(psycopg.errors.CheckViolation, match="begins PLACED"),
+            raw.cursor() as cursor,
+            cursor.copy(f"COPY orders ({_COLUMNS}) FROM STDIN WITH (FORMAT csv)") as copy,
+        ):
+            copy.write(f"{line}\n")
+        raw.rollback()
 
 
 @pytest.mark.parametrize("status", [each for each in Status if each is not Status.PLACED])
@@ -127,6 +195,10 @@ def test_withdrawing_changes_no_status_and_bars_a_late_confirmation(
     order_id = world.standing(before)
     assert [world.book.withdraw(order_id) for _ in range(2)] == [before] * 2
     assert world.book.confirm(order_id) is before
+
+
+def test_there_is_nothing_to_withdraw_from_an_order_that_nobody_knows(world: World) -> None:
+    assert world.book.withdraw(uuid7()) is None
 
 
 def test_a_cancelled_wish_bars_the_pivot(world: World) -> None:

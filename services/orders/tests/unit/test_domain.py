@@ -19,6 +19,7 @@ from orders.domain import (
     total,
 )
 from orders.requests import MAX_LINES, MAX_QUANTITY
+from shared.contracts.saga import undo_document
 
 FINAL = {Status.CONFIRMED, Status.REJECTED, Status.CANCELLED}
 
@@ -95,6 +96,7 @@ FAULT = {"Error": "States.Timeout", "Cause": ""}
         (OK | {"ship": "nonsense"}, "SHIPMENT_FAILED"),
         (OK, "UNKNOWN"),
         ({}, "UNKNOWN"),
+        (undo_document("order"), "ABANDONED"),
         # What an undo left behind is no reason.
         ({"reserve": {"outcome": "refused", "reason": "A"}, "stuck": FAULT}, "A"),
     ],

@@ -1,14 +1,19 @@
 """The timeline of captured executions, and of events that only AWS itself sends."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from orders.timeline import steps
+from orders.domain import Order, Status
+from orders.timeline import of_order, steps
 
 HISTORIES = Path(__file__).parents[1] / "histories"
+
+ORDER_ID = UUID("0199a3b2-7c41-7d52-8e5f-000000000000")
 
 Events = list[dict[str, Any]]
 
@@ -96,6 +101,35 @@ def test_the_timeline_of_a_running_saga_is_the_beginning_of_the_whole(name: str)
         begun = steps(events[:length])
         assert [step["step"] for step in begun] == whole[: len(begun)]
         assert all(step["ended_at"] for step in begun[:-1])
+
+
+@pytest.mark.parametrize(
+    ("status", "events", "asked"),
+    [
+        (Status.PLACED, "running", ["id"]),
+        (Status.PARKED, "running", ["id"]),
+        (Status.CONFIRMED, "over", ["id"]),
+        (Status.PLACED, "over", ["id", "id-undo-1", "id-undo-2"]),
+        (Status.REJECTED, "over", ["id", "id-undo-1", "id-undo-2"]),
+        (Status.PLACED, "none", ["id", "id-undo-1", "id-undo-2"]),
+    ],
+)
+def test_repairs_are_looked_for_only_where_there_can_be_any(
+    status: Status, events: str, asked: list[str]
+) -> None:
+    whole = history("declined")
+    saga = {"running": whole[:-1], "over": whole, "none": []}[events]
+    seen: list[str] = []
+
+    def executions(name: str) -> Events:
+        seen.append(name.replace(str(ORDER_ID), "id"))
+        return {"id": saga, "id-undo-1": [entered("Withdraw Confirmation")]}.get(seen[-1], [])
+
+    now = datetime.now(UTC)
+    order = Order(ORDER_ID, "ada", "ada@example.com", "EUR", (), 0, status, 1, now)
+    found = of_order(order, executions)
+    assert seen == asked
+    assert (found[-1:] == steps([entered("Withdraw Confirmation")])) is (len(asked) > 1)
 
 
 def test_a_saga_that_has_not_started_has_no_steps() -> None:

@@ -19,7 +19,6 @@ from orders.domain import (
     WantedLine,
 )
 from orders.use_cases import (
-    RELAY_BATCH,
     ChargeResult,
     Placed,
     PlaceOrder,
@@ -30,10 +29,10 @@ from orders.use_cases import (
     park_order,
     place_order,
     refund_payment,
-    relay_all,
     resume_order,
     withdraw_confirmation,
 )
+from shared.contracts.saga import undo_document
 from shared.errors import TransientFault
 
 ID = UUID("0199a3b2-7c41-7d52-8e5f-3a6b9c0d1e2f")
@@ -83,7 +82,8 @@ class Book:
     def confirm(self, order_id: UUID) -> Status:
         return self.orders[order_id].status
 
-    withdraw = confirm
+    def withdraw(self, order_id: UUID) -> Status | None:
+        return self.status(order_id)
 
     def close(self, order_id: UUID, reason: str) -> Status:
         self.notes.append(reason)
@@ -342,6 +342,21 @@ def test_withdrawing_finds_a_confirmation_that_had_happened() -> None:
     assert withdraw_confirmation(ID, orders=placed) == {"outcome": "withdrawn"}
 
 
+def test_withdrawing_an_order_that_nobody_knows_says_so() -> None:
+    assert withdraw_confirmation(ID, orders=Book()) == {"outcome": "unknown_order"}
+
+
+@pytest.mark.parametrize(("kept", "left"), [("dead", None), ("newer", "newer")])
+def test_closing_a_repaired_order_forgets_the_token_of_the_saga_that_is_gone(
+    kept: str, left: str | None
+) -> None:
+    book = standing(Status.REJECTED)
+    book.waits = ParkedSaga("Release Stock", kept)
+    close_order(ID, undo_document(str(ID), "dead"), orders=book)
+    assert (book.waits and book.waits.task_token) == left
+    assert book.notes == ["ABANDONED"]
+
+
 def test_closing_hands_on_the_reason_that_the_steps_left() -> None:
     book = standing(Status.REJECTED)
     closed = close_order(ID, {"reserve": {"Error": "States.Timeout"}}, orders=book)
@@ -371,11 +386,25 @@ def test_resuming_twice_hands_the_token_back_once_and_says_so() -> None:
     ]
 
 
-def test_a_token_that_is_gone_is_said_and_kept_as_evidence() -> None:
+def test_an_order_whose_token_is_gone_is_said_not_to_wait_and_no_longer_shown_as_waiting() -> None:
+    # An earlier resume died between handing the token back and forgetting it.
     book, _ = parked()
     answer = resume_order(ID, orders=book, sagas=Sagas())
     assert answer == {"outcome": "not_waiting", "step": "Refund Payment", "status": "PARKED"}
-    assert book.waits
+    assert book.waits is None
+
+
+def test_an_order_that_parks_again_while_it_is_resumed_goes_on_waiting() -> None:
+    book, sagas = parked()
+    again = ParkedSaga("Refund Payment", "newer")
+
+    class ParksAtOnce:
+        def resume(self, task_token: str) -> bool:
+            book.waits = again
+            return sagas.resume(task_token)
+
+    assert resume_order(ID, orders=book, sagas=ParksAtOnce())["outcome"] == "resumed"
+    assert book.waits is again
 
 
 def test_a_closed_order_whose_saga_waits_is_resumed_too() -> None:
@@ -390,28 +419,3 @@ def test_an_order_that_is_not_parked_is_not_resumed() -> None:
         "status": "PLACED",
     }
     assert resume_order(ID, orders=Book(), sagas=Sagas()) == {"outcome": "unknown_order"}
-
-
-def relayed(batches: list[int], *, seconds_each: float = 0) -> int:
-    """Relay `batches` in 10 seconds; return how many were asked for."""
-    asked: list[int] = []
-
-    def relay(limit: int) -> int:
-        asked.append(limit)
-        return batches[len(asked) - 1]
-
-    total = relay_all(relay, clock=lambda: len(asked) * seconds_each, seconds=10)
-    assert total == sum(batches[: len(asked)])
-    return len(asked)
-
-
-def test_the_relay_goes_on_until_nothing_is_left() -> None:
-    assert relayed([RELAY_BATCH, RELAY_BATCH, 3, 0]) == 3
-
-
-def test_the_relay_stops_where_something_was_not_accepted() -> None:
-    assert relayed([RELAY_BATCH - 1, 50]) == 1
-
-
-def test_the_relay_begins_no_batch_that_it_may_not_live_to_commit() -> None:
-    assert relayed([RELAY_BATCH] * 9, seconds_each=4) == 3

@@ -1,0 +1,86 @@
+"""Each attempt of a Step Functions task stands for itself."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from cloud_under_test import ROLE, Cloud, eventually, unique
+
+
+def test_a_retry_has_a_token_and_a_timeout_of_its_own(cloud: Cloud) -> None:
+    sqs, client = cloud.client("sqs"), cloud.client("stepfunctions")
+    queue = sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
+    step = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "Parameters": {"QueueUrl": queue, "MessageBody": {"token.$": "$$.Task.Token"}},
+        "TimeoutSeconds": 8,
+        "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 2}],
+    }
+
+    def token() -> str | None:
+        messages = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", [])
+        return json.loads(messages[0]["Body"])["token"] if messages else None
+
+    execution = _start(cloud, step)
+    silent = eventually(token, "the first attempt")
+    failing = eventually(token, "the second attempt")
+    client.send_task_failure(taskToken=failing, error="NotYet")
+    good = eventually(token, "the third attempt")
+    assert len({silent, failing, good}) == 3
+
+    with pytest.raises(ClientError, match="InvalidToken"):
+        client.send_task_success(taskToken=silent, output='"too late"')
+    client.send_task_success(taskToken=good, output='"in time"')
+
+    eventually(lambda: _ended(cloud, execution), "an end of the execution")
+    assert client.describe_execution(executionArn=execution)["output"] == '"in time"'
+
+
+def test_what_comes_of_a_call_that_has_timed_out_is_no_part_of_the_history(cloud: Cloud) -> None:
+    function = cloud.deploy(
+        """
+        import time
+        def handler(event, context):
+            time.sleep(3)
+        """
+    )
+    step = {
+        "Type": "Task",
+        "Resource": function.arn,
+        "TimeoutSeconds": 1,
+        "Catch": [{"ErrorEquals": ["States.Timeout"], "Next": "Wait"}],
+    }
+
+    execution = _start(cloud, step, {"Wait": {"Type": "Wait", "Seconds": 4, "End": True}})
+
+    eventually(lambda: _ended(cloud, execution), "an end of the execution")
+    history = cloud.client("stepfunctions").get_execution_history(executionArn=execution)["events"]
+    assert [event["type"] for event in history] == [
+        "ExecutionStarted",
+        "TaskStateEntered",
+        "LambdaFunctionScheduled",
+        "LambdaFunctionStarted",
+        "LambdaFunctionTimedOut",
+        "TaskStateExited",
+        "WaitStateEntered",
+        "WaitStateExited",
+        "ExecutionSucceeded",
+    ]
+
+
+def _start(cloud: Cloud, step: dict[str, Any], more: dict[str, Any] | None = None) -> str:
+    client = cloud.client("stepfunctions")
+    states = {"Step": {**step, "End": True}, **(more or {})}
+    machine = client.create_state_machine(
+        name=unique("machine"),
+        roleArn=ROLE,
+        definition=json.dumps({"StartAt": "Step", "States": states}),
+    )["stateMachineArn"]
+    return str(client.start_execution(stateMachineArn=machine)["executionArn"])
+
+
+def _ended(cloud: Cloud, execution: str) -> bool:
+    status = cloud.client("stepfunctions").describe_execution(executionArn=execution)["status"]
+    return bool(status != "RUNNING")

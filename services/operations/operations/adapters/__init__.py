@@ -1,0 +1,1 @@
+"""What reads Postgres, DynamoDB and Step Functions."""

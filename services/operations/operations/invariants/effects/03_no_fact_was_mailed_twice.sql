@@ -1,0 +1,7 @@
+-- No fact was mailed twice, and nothing was mailed that no fact tells of.
+SELECT m.order_id, format('%s: %s mails', m.type, m.mails), format('at most %s', coalesce(f.facts, 0))
+FROM (SELECT order_id, type, count(*) AS mails FROM mails GROUP BY 1, 2) m
+LEFT JOIN (
+    SELECT subject, type, count(*) AS facts FROM outbox WHERE destination = 'events' GROUP BY 1, 2
+) f ON (f.subject, f.type) = (m.order_id, m.type)
+WHERE m.mails > coalesce(f.facts, 0)
