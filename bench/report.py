@@ -1,4 +1,4 @@
-"""What every bench shares: medians, the machine, the JSON in .local/bench/, the plots of the docs."""
+"""What every bench shares: medians, the machine, JSON in .local/bench/, plots of the docs."""
 
 import json
 import os
