@@ -35,7 +35,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 
 .local/stamps/dev: .local/stamps/uv pyproject.toml constraints.txt shared/pyproject.toml
 	@echo "python: installing the developers' tools" >&2
-	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[postgres]'
+	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[migrations]'
 	@touch $@
 
 .local/stamps/cloud: .local/stamps/uv localcloud/requirements.lock localcloud/pyproject.toml
@@ -61,7 +61,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 .PHONY: lock
 lock: .local/stamps/uv ## Resolve every Python and Node version anew
 	$(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate --custom-compile-command "make lock" \
-		--group dev --extra postgres shared/pyproject.toml -o constraints.txt
+		--group dev --extra migrations shared/pyproject.toml -o constraints.txt
 	npm install --package-lock-only --no-audit --no-fund
 
 # ── the local cloud ─────────────────────────────────────────────────────────────────────────────

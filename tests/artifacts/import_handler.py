@@ -12,7 +12,6 @@ Run by the runtime's interpreter. The last line that it prints is JSON:
 """
 
 import importlib
-import importlib.util
 import json
 import sys
 import sysconfig
@@ -21,16 +20,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-# A module that is put off (`shared.later`) executes at the first look into it: do not look.
-_PUT_OFF: type = importlib.util._LazyModule  # type: ignore[attr-defined]  # noqa: SLF001
-
 
 def main(folder: str, handler: str, event: str = "") -> None:
     """Import `handler` with `folder` in front, as Lambda's bootstrap does."""
     sys.path.insert(0, folder)
     name, attribute = handler.rsplit(".", 1)
     module = importlib.import_module(name.replace("/", "."))
-    modules = sorted(name for name, loaded in sys.modules.items() if type(loaded) is not _PUT_OFF)
+    modules = sorted(sys.modules)
     found: dict[str, Any] = {
         "callable": callable(getattr(module, attribute, None)),
         "strangers": _strangers(Path(folder)),
@@ -47,9 +43,15 @@ def _files() -> dict[str, Path]:
         name: Path(file).resolve()
         for name, loaded in list(sys.modules.items())
         # multiprocessing calls this very program by a second name.
-        if type(loaded) is not _PUT_OFF and name not in {"__main__", "__mp_main__"}
+        if name not in {"__main__", "__mp_main__"}
         if (file := getattr(loaded, "__file__", None))
     }
+
+
+def _libraries() -> set[Path]:
+    """Return the native libraries that the process has mapped."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return {Path(line[line.index("/") :]).resolve() for line in lines if ".so" in line}
 
 
 def _strangers(folder: Path) -> list[str]:
@@ -64,9 +66,8 @@ def _strangers(folder: Path) -> list[str]:
 
 def _relative(folder: Path) -> set[str]:
     home = folder.resolve()
-    return {
-        path.relative_to(home).as_posix() for path in _files().values() if path.is_relative_to(home)
-    }
+    loaded = {*_files().values(), *_libraries()}
+    return {path.relative_to(home).as_posix() for path in loaded if path.is_relative_to(home)}
 
 
 def _context() -> SimpleNamespace:
