@@ -202,8 +202,12 @@ reconcile: setup ## Repair orders that no saga brings to an end: make reconcile 
 # ── measure ─────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: bench-cold
-bench-cold: setup ## Time every function's cold start, and draw docs/performance/cold_start.svg: ROUNDS=5
-	@PYTHONPATH=services/orders $(PYTHON) -m bench.cold_start --rounds $${ROUNDS:-5}
+bench-cold: setup ## Time every function's cold start, and draw docs/performance/cold_start.svg: ROUNDS=3
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.cold_start --rounds $${ROUNDS:-3}
+
+.PHONY: bench-memory
+bench-memory: setup ## Time a cold start and warm calls at each memory setting; needs a control group
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.memory
 
 .PHONY: bench-flow
 bench-flow: setup ## Time placed → CONFIRMED on the cloud that runs: make bench-flow ORDERS=30

@@ -1,6 +1,6 @@
 """Cold starts of every function as it is deployed, beside what they are measured against.
 
-    make bench-cold
+    make bench-cold [ROUNDS=3]
 
 Each function's zip is unpacked on a read-only folder, its bytecode as it is in the zip and none
 written. `awslambdaric` is spawned on it, as Lambda does, and timed to its first request for work.
@@ -8,7 +8,7 @@ In the same rounds, one after the other, so that the machine's mood meets all of
 
     empty       a handler that imports nothing
     client      a handler with one boto3 client
-    defaults    the same function, its service packaged with serverless-python-requirements' defaults
+    defaults    the same function, packaged with serverless-python-requirements' defaults
 
 Medians and ratios of medians, of the clock's time and of the processor's: on a busy machine the
 second is the steadier one. Harmless functions are also called a hundred times.
@@ -17,11 +17,11 @@ second is the steadier one. Harmless functions are also called a hundred times.
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -36,16 +36,17 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from bench.report import BENCH, BESIDE, GOAL, OURS, ROOT, axes, draw, median, ratio, write
+
 import orders
 from orders.adapters.catalogue import SqlCatalogue
 from orders.adapters.order_book import SqlOrderBook
 from orders.domain import Line, Order, Product, Status
-
 from shared.ids import uuid7
 from tests.artifacts.budgets import KINDS, kind_of
 from tests.artifacts.packages import (
     FOLDER,
-    ROOT,
+    RUNTIME,
     SERVICES,
     Package,
     deployed,
@@ -54,10 +55,6 @@ from tests.artifacts.packages import (
     package,
 )
 from tests.support.postgres import database, url_of
-
-RUNTIME = ROOT / ".local/venvs/runtime/bin/python"
-BENCH = ROOT / ".local/bench"
-RESULTS = ROOT / "docs/performance"
 
 DEFAULTS_GOAL = 0.35
 """Against the same function packaged with the plugin's defaults."""
@@ -71,7 +68,8 @@ Events = dict[str, bytes]
 REFERENCES = {
     "empty": "def handler(event, context):\n    return {}\n",
     "client": (
-        'import boto3\n\nsns = boto3.client("sns")\n\n\ndef handler(event, context):\n    return {}\n'
+        "import boto3\n\nsns = boto3.client('sns')\n\n\n"
+        "def handler(event, context):\n    return {}\n"
     ),
 }
 
@@ -94,6 +92,7 @@ class Times:
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
+    warm: list[float] = field(default_factory=list)
     hundredth: list[float] = field(default_factory=list)
 
 
@@ -139,8 +138,8 @@ class _Edge(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def start(case: Case, times: Times) -> None:
-    """Time one life of the case's process."""
+def start(case: Case, times: Times, group: Path | None = None) -> None:
+    """Time one life of the case's process, in a control group if one is given."""
     api = RuntimeApi()
     settings = {
         **case.settings,
@@ -159,6 +158,8 @@ def start(case: Case, times: Times) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:
+        if group:
+            group.write_text(str(process.pid))
         try:
             if not _wait(api.asked, process):
                 raise SystemExit(f"{case.name} does not start:\n{_stderr(process)}")
@@ -167,6 +168,7 @@ def start(case: Case, times: Times) -> None:
             if case.events:
                 taken = [_call(api, case, event) for event in case.events]
                 times.first.append(taken[0])
+                times.warm.append(statistics.median(taken[1:]))
                 times.hundredth.append(taken[-1])
         finally:
             process.kill()
@@ -325,37 +327,38 @@ def references() -> Iterator[Case]:
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Run all rounds; return what docs/performance/cold_start.json holds."""
+    """Run all rounds; return what .local/bench/cold_start.json holds."""
     with ExitStack() as stack:
         engine = stack.enter_context(database(Path(orders.__file__).parent / "migrations"))
-        order = _an_order()
+        order = an_order()
         SqlOrderBook(engine).place(order, {"order_id": str(order.id)}, None, "hash")
         SqlCatalogue(engine).upsert(Product("SKU-1", "Mug", 1250, "EUR", 1))
         events, url = harmless_events(order), url_of(engine)
-        ours, theirs, sizes = [], [], {}
+        ours: list[Case] = []
+        theirs: list[Case] = []
+        sizes = {}
         for service in SERVICES:
-            packed, default = package(service), default_build(service)
-            sizes[service] = {"zip": _mb(packed.zip), "zip_of_defaults": _mb(default)}
+            packed, by_defaults = package(service), default_build(service)
+            sizes[service] = {"zip": _mb(packed.zip), "zip_of_defaults": _mb(by_defaults)}
             folder = stack.enter_context(unpacked(packed.zip, service))
             ours += cases(packed, folder, url, events)
-            folder = stack.enter_context(unpacked(default, f"{service}-defaults"))
+            folder = stack.enter_context(unpacked(by_defaults, f"{service}-defaults"))
             theirs += cases(packed, folder, url, {})
         beside = list(references())
         times: dict[str, dict[str, Times]] = defaultdict(lambda: defaultdict(Times))
         for number in range(rounds + 1):
             if number == 1:
                 times.clear()  # the first round reads the disk
-            for case, default in zip(ours, theirs, strict=True):
-                for reference in beside:
-                    start(reference, times["references"][reference.name])
+            for place, (case, default) in enumerate(zip(ours, theirs, strict=True)):
+                if place % 4 == 0:
+                    for reference in beside:
+                        start(reference, times["references"][reference.name])
                 start(case, times["ours"][case.name])
-                # The slow side of a ratio of three: a third of the rounds tell enough.
-                if number % 3 == 1 or rounds == 0:
+                # The slow side of a ratio of three: every other round tells enough.
+                if number % 2 or rounds == 0:
                     start(default, times["defaults"][default.name])
-            print(f"round {number} of {rounds}", flush=True)
+            print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
         return {
-            "machine": _machine(),
-            "date": datetime.now(UTC).date().isoformat(),
             "rounds": rounds,
             "mb": sizes,
             "references": {
@@ -374,8 +377,8 @@ def _figures(case: Case, times: dict[str, dict[str, Times]]) -> dict[str, Any]:
         "goal": KINDS[kind_of(case.name)]["cold_start_goal"],
         **own,
         "defaults": defaults,
-        "to_client": {key: round(own[key] / client[key], 2) for key in ("wall", "cpu")},
-        "to_defaults": {key: round(own[key] / defaults[key], 2) for key in ("wall", "cpu")},
+        "to_client": {key: ratio(own[key], client[key]) for key in ("wall", "cpu")},
+        "to_defaults": {key: ratio(own[key], defaults[key]) for key in ("wall", "cpu")},
         "dearest": dearest(case),
     }
 
@@ -383,10 +386,11 @@ def _figures(case: Case, times: dict[str, dict[str, Times]]) -> dict[str, Any]:
 def _medians(times: Times) -> dict[str, float]:
     """Return the medians, in milliseconds."""
     found = {key: value for key, value in vars(times).items() if value}
-    return {key: round(statistics.median(value) * 1000, 1) for key, value in found.items()}
+    return {key: median(value, 4) * 1000 for key, value in found.items()}
 
 
-def _an_order() -> Order:
+def an_order() -> Order:
+    """Return an order of three lines."""
     lines = tuple(Line(f"SKU-{n}", n, 100) for n in range(1, 4))
     total = sum(line.quantity * line.unit_price for line in lines)
     now = datetime.now(UTC)
@@ -397,12 +401,6 @@ def _an_order() -> Order:
 
 def _mb(path: Path) -> float:
     return round(path.stat().st_size / 1e6, 2)
-
-
-def _machine() -> str:
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    name = model[1] if model else platform.machine()
-    return f"{os.cpu_count()} x {name}, Linux, Python {platform.python_version()}"
 
 
 def report(results: dict[str, Any]) -> None:
@@ -417,8 +415,8 @@ def report(results: dict[str, Any]) -> None:
             "first" in found
         )
         print(
-            f"{name:32} {found['wall']:7.0f} ms {found['cpu']:9.0f} ms"
-            f"   {found['to_client']['wall']:.2f}, {found['to_client']['cpu']:.2f} ({found['goal']})"
+            f"{name:32} {found['wall']:7.0f} ms {found['cpu']:9.0f} ms   "
+            f"{found['to_client']['wall']:.2f}, {found['to_client']['cpu']:.2f} ({found['goal']})"
             f"   {found['to_defaults']['wall']:.2f}, {found['to_defaults']['cpu']:.2f}{calls}"
         )
     print("\nThe ten dearest imports of each, in ms of their own:")
@@ -426,61 +424,34 @@ def report(results: dict[str, Any]) -> None:
         print(f"  {name}: " + ", ".join(f"{d['module']} {d['ms']}" for d in found["dearest"]))
 
 
-def plot(results: dict[str, Any], path: Path) -> None:
+def plot(results: dict[str, Any]) -> Path:
     """Draw each function's processor time against the handler with one boto3 client."""
-    import matplotlib as mpl  # noqa: PLC0415 (only who draws needs it)
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "orderflow"
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
     found = results["functions"]
     client = results["references"]["client"]["cpu"]
     names = sorted(found, key=lambda name: (found[name]["kind"], name), reverse=True)
-    figure, axes = plt.subplots(figsize=(9, 0.34 * len(names) + 1.4), layout="constrained")
+    figure, chart = axes(9, 0.34 * len(names) + 1.4)
     at = range(len(names))
-    axes.barh(
-        at,
-        [found[name]["defaults"]["cpu"] / client for name in names],
-        color="#d9d9d9",
-        label="packaged with the plugin's defaults",
-    )
-    axes.barh(
-        at,
-        [found[name]["to_client"]["cpu"] for name in names],
-        height=0.55,
-        color="#2b6cb0",
-        label="as it is deployed",
-    )
-    axes.plot(
-        [found[name]["goal"] for name in names],
-        at,
-        "|",
-        color="#c53030",
-        markersize=13,
-        markeredgewidth=2,
-        label="goal",
-    )
-    axes.axvline(1, color="#4a5568", linewidth=0.8, linestyle=":")
-    axes.set_yticks(at, names, fontsize=8)
-    axes.set_xlabel("cold start, processor time; 1.0 is a handler with one boto3 client")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", fontsize=8, frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    defaults = [found[name]["defaults"]["cpu"] / client for name in names]
+    chart.barh(at, defaults, color=BESIDE, label="packaged with the plugin's defaults")
+    own = [found[name]["to_client"]["cpu"] for name in names]
+    chart.barh(at, own, height=0.55, color=OURS, label="as it is deployed")
+    goals = [found[name]["goal"] for name in names]
+    chart.plot(goals, at, "|", color=GOAL, markersize=13, markeredgewidth=2, label="goal")
+    chart.axvline(1, color="#4a5568", linewidth=0.8, linestyle=":")
+    chart.set_yticks(at, names, fontsize=8)
+    chart.set_xlabel("cold start, processor time; 1.0 is a handler with one boto3 client")
+    chart.legend(loc="lower right", fontsize=8, frameon=False)
+    return draw("cold_start", figure)
 
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--write", action="store_true", help="write docs/performance/cold_start.*")
-    wanted = parser.parse_args()
-    results = measure(wanted.rounds)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    results = measure(parser.parse_args().rounds)
     report(results)
-    if wanted.write:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "cold_start.json").write_text(json.dumps(results, indent=1) + "\n")
-        plot(results, RESULTS / "cold_start.svg")
+    print(write("cold_start", results))
+    print(plot(results))
 
 
 if __name__ == "__main__":

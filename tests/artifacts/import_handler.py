@@ -1,6 +1,6 @@
 """Imports one handler as Lambda does, calls it if asked to, and says what it saw.
 
-    .local/venvs/runtime/bin/python -I import_handler.py FOLDER orders/handlers/get_order.handler [EVENT]
+    python -I import_handler.py FOLDER orders/handlers/get_order.handler [EVENT]
 
 Run by the runtime's interpreter. The last line that it prints is JSON:
 

@@ -102,16 +102,12 @@ def test_the_zip_holds_no_tests(packed: Package) -> None:
 
 
 def test_every_module_comes_with_bytecode_that_is_never_stale(packed: Package) -> None:
-    stale = []
-    for source in packed.code.rglob("*.py"):
-        compiled = Path(importlib.util.cache_from_source(str(source)))
-        if not compiled.exists():
-            stale.append(source)
-    for compiled in packed.code.rglob("*.pyc"):
-        # Bytes 4 to 8 are flags: 1 is "by hash, and do not check".
-        if compiled.read_bytes()[4:8] != b"\x01\x00\x00\x00":
-            stale.append(compiled)
-    assert stale == []
+    sources = packed.code.rglob("*.py")
+    compiled = [Path(importlib.util.cache_from_source(str(source))) for source in sources]
+    assert [path for path in compiled if not path.exists()] == []
+    # Bytes 4 to 8 are flags: 1 is "by hash, and do not check".
+    flags = {path: path.read_bytes()[4:8] for path in packed.code.rglob("*.pyc")}
+    assert {path for path, flag in flags.items() if flag != b"\x01\x00\x00\x00"} == set()
 
 
 def test_our_modules_have_their_source_and_no_other_has(packed: Package) -> None:

@@ -5,6 +5,7 @@
 // is compiled again in every cold start. Hash-based, unchecked bytecode is never stale. What else
 // is left out, repack.py says.
 
+const fs = require('node:fs/promises');
 const path = require('node:path');
 const { execFile } = require('node:child_process');
 const { promisify } = require('node:util');
@@ -15,8 +16,22 @@ class ServerlessBytecode {
   constructor(serverless) {
     this.serverless = serverless;
     this.hooks = {
-      'after:package:createDeploymentArtifacts': () => this.repack(),
+      'after:package:createDeploymentArtifacts': async () => {
+        await this.repack();
+        await this.forget();
+      },
     };
+  }
+
+  // Yesterday's requirements, which nobody asks for again.
+  async forget() {
+    const { cacheLocation } = this.serverless.service.custom.pythonRequirements;
+    const folder = path.dirname(cacheLocation);
+    for (const name of await fs.readdir(folder)) {
+      if (name !== path.basename(cacheLocation)) {
+        await fs.rm(path.join(folder, name), { recursive: true, force: true });
+      }
+    }
   }
 
   async repack() {

@@ -7,7 +7,7 @@ hash-based bytecode beside it. Of every other module only the bytecode stays, in
 place, without docstrings and column positions: half the size, and less to read in each cold
 start. Assertions stay. From native libraries the debug information goes.
 
-A pattern to drop (fnmatch, against the whole path in the zip) names what no function needs at run time.
+A pattern to drop (fnmatch, against the whole path in the zip) names what no function needs.
 """
 
 import argparse
@@ -41,8 +41,8 @@ def repack(artifact: Path, own: set[str], drop: list[str]) -> None:
         fresh = artifact.with_suffix(".repacked")
         with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
             for path in sorted(p for p in root.rglob("*") if p.is_file()):
-                name = path.relative_to(root)
-                for part, content in _parts(name, path.read_bytes(), name.parts[0] in own):
+                inside = path.relative_to(root)
+                for part, content in _parts(inside, path.read_bytes(), inside.parts[0] in own):
                     entry = zipfile.ZipInfo(part.as_posix(), _DATE)
                     entry.compress_type = zipfile.ZIP_DEFLATED
                     entry.external_attr = (0o755 if part.suffix == ".so" else 0o644) << 16
@@ -55,7 +55,8 @@ def _parts(name: Path, content: bytes, own: bool) -> list[tuple[Path, bytes]]:
         cached = Path(importlib.util.cache_from_source(str(name)))
         return [(name, content), (cached, _bytecode(name, content, ast.parse(content)))]
     if name.suffix == ".py":
-        tree = _WithoutDocstrings().visit(ast.parse(content))
+        tree = ast.parse(content)
+        _WithoutDocstrings().visit(tree)
         return [(name.with_suffix(".pyc"), _bytecode(name, content, tree))]
     if name.suffix == ".so" or ".so." in name.name:
         return [(name, _without_debug_information(content))]
@@ -65,8 +66,9 @@ def _parts(name: Path, content: bytes, own: bool) -> list[tuple[Path, bytes]]:
     return [(name, content)]
 
 
-def _bytecode(name: Path, source: bytes, tree: ast.AST) -> bytes:
-    code = compile(tree, f"/var/task/{name.as_posix()}", "exec", dont_inherit=True, optimize=0)  # type: ignore[arg-type]
+def _bytecode(name: Path, source: bytes, tree: ast.Module) -> bytes:
+    file = f"/var/task/{name.as_posix()}"
+    code = compile(tree, file, "exec", dont_inherit=True, optimize=0)
     flags = importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH
     return flags + importlib.util.source_hash(source) + marshal.dumps(code)
 
@@ -92,7 +94,7 @@ def _without_debug_information(content: bytes) -> bytes:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--own", action="append", default=[])
     parser.add_argument("--drop", action="append", default=[])
