@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from bench.report import BENCH, BESIDE, GOAL, OURS, ROOT, axes, draw, median, ratio, write
@@ -111,6 +111,7 @@ class RuntimeApi(ThreadingHTTPServer):
 
 class _Edge(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: RuntimeApi
 
     def do_GET(self) -> None:
@@ -122,6 +123,9 @@ class _Edge(BaseHTTPRequestHandler):
         self.send_header("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
         self.send_header("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + 10_000))
         self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:0:f:x")
+        # Without these two awslambdaric's client ends in a segmentation fault.
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Lambda-Runtime-Trace-Id", "Root=1-5759e988-bd862e3fe1be46a994272793")
         self.send_header("Content-Length", str(len(event)))
         self.end_headers()
         self.wfile.write(event)
@@ -180,7 +184,10 @@ def start(case: Case, times: Times, group: Path | None = None) -> None:
 def _call(api: RuntimeApi, case: Case, event: bytes) -> float:
     began = time.perf_counter()
     api.work.put(event)
-    path, body, ended = api.answers.get(timeout=60)
+    try:
+        path, body, ended = api.answers.get(timeout=60)
+    except Empty:
+        raise SystemExit(f"{case.name} gives no answer") from None
     if not path.endswith("/response") or json.loads(body).get("statusCode", 200) != 200:  # noqa: PLR2004
         raise SystemExit(f"{case.name} answers {body!r}")
     return ended - began
