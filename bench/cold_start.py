@@ -430,9 +430,9 @@ def report(results: dict[str, Any]) -> None:
         print(f"{name:32} {found['wall']:7.0f} ms, processor {found['cpu']:7.0f} ms")
     print(f"\n{'':32} {'clock':>10} {'processor':>12}   to one client (goal)   to defaults")
     for name, found in results["functions"].items():
-        calls = f"   first call {found['first']:.0f} ms, 100th {found['hundredth']:.1f} ms" * (
-            "first" in found
-        )
+        calls = ""
+        if "first" in found:
+            calls = f"   first call {found['first']:.0f} ms, 100th {found['hundredth']:.1f} ms"
         print(
             f"{name:32} {found['wall']:7.0f} ms {found['cpu']:9.0f} ms   "
             f"{found['to_client']['wall']:.2f}, {found['to_client']['cpu']:.2f} ({found['goal']})"
@@ -470,8 +470,8 @@ def main() -> None:
     parser.add_argument("functions", nargs="*", help="these alone, as service/function")
     wanted = parser.parse_args()
     results = measure(wanted.rounds, wanted.functions)
-    report(results)
     print(write("cold_start", results))
+    report(results)
     print(plot(results))
 
 
