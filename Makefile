@@ -35,7 +35,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 
 .local/stamps/dev: .local/stamps/uv pyproject.toml constraints.txt shared/pyproject.toml
 	@echo "python: installing the developers' tools" >&2
-	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[postgres]'
+	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[migrations]'
 	@touch $@
 
 .local/stamps/cloud: .local/stamps/uv localcloud/requirements.lock localcloud/pyproject.toml
@@ -61,7 +61,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 .PHONY: lock
 lock: .local/stamps/uv ## Resolve every Python and Node version anew
 	$(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate --custom-compile-command "make lock" \
-		--group dev --extra postgres shared/pyproject.toml -o constraints.txt
+		--group dev --extra migrations shared/pyproject.toml -o constraints.txt
 	npm install --package-lock-only --no-audit --no-fund
 
 # ── the local cloud ─────────────────────────────────────────────────────────────────────────────
@@ -213,6 +213,14 @@ reconcile: setup ## Repair orders that no saga brings to an end: make reconcile 
 	@$(PYTHON) tools/reconcile.py --stage $(STAGE) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 # ── measure ─────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: bench-cold
+bench-cold: setup ## Time every function's cold start, and draw docs/performance/cold_start.svg: ROUNDS=3
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.cold_start --rounds $${ROUNDS:-3} $$ONLY
+
+.PHONY: bench-memory
+bench-memory: setup ## Time a cold start and warm calls at each memory setting; needs a control group
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.memory
 
 .PHONY: bench-flow
 bench-flow: setup ## Orders a second and placed → closed, beside an empty saga: make bench-flow [IN_FLIGHT="1 10 50"] [FAULTS="0.01 0.1"]

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -22,6 +23,7 @@ from typing import Any
 from tests.support.templates import load
 
 ROOT = Path(__file__).parents[2]
+RUNTIME = ROOT / ".local/venvs/runtime/bin/python"
 FOLDER = ROOT / ".local/test-packages"
 SERVICES = ("orders", "inventory", "notifications", "operations")
 STACKS = ("platform", *SERVICES)
@@ -69,6 +71,31 @@ class Package:
 def functions(service: str) -> dict[str, dict[str, Any]]:
     """Return the functions of a service's description, by name."""
     return dict(load(ROOT / f"services/{service}/serverless.yml")["functions"])
+
+
+def deployed(packed: Package, name: str) -> dict[str, Any]:
+    """Return a function's properties in the template, by its name in the description."""
+    return packed.resources("AWS::Lambda::Function")[f"{name[0].upper()}{name[1:]}LambdaFunction"]
+
+
+def environment(function: dict[str, Any]) -> dict[str, str]:
+    """Return what Lambda sets: the template's variables, and its own."""
+    variables = function["Environment"]["Variables"]
+    return {
+        **{name: _text(value) for name, value in variables.items()},
+        "PATH": "/usr/bin:/bin",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_LAMBDA_FUNCTION_NAME": function["FunctionName"],
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return re.sub(r"\$\{AWS::\w+\}", "x", str(value.get("Fn::Sub", "reference")))
+    return str(value)
 
 
 def package(stack: str, *, stage: str = "local", copy: str = "first") -> Package:
