@@ -36,9 +36,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from bench.report import BENCH, BESIDE, GOAL, OURS, ROOT, axes, draw, median, ratio, write
-
 import orders
+from bench.report import BENCH, BESIDE, GOAL, OURS, ROOT, axes, draw, median, ratio, write
 from orders.adapters.catalogue import SqlCatalogue
 from orders.adapters.order_book import SqlOrderBook
 from orders.domain import Line, Order, Product, Status

@@ -18,10 +18,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import orders
 from bench.cold_start import CALLS, Times, an_order, cases, harmless_events, start, unpacked
 from bench.report import OURS, axes, draw, median, write
-
-import orders
 from orders.adapters.order_book import SqlOrderBook
 from tests.artifacts.packages import package
 from tests.support.postgres import database, url_of
