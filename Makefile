@@ -35,7 +35,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 
 .local/stamps/dev: .local/stamps/uv pyproject.toml constraints.txt shared/pyproject.toml
 	@echo "python: installing the developers' tools" >&2
-	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[postgres]'
+	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[migrations]'
 	@touch $@
 
 .local/stamps/cloud: .local/stamps/uv localcloud/requirements.lock localcloud/pyproject.toml
@@ -61,7 +61,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 .PHONY: lock
 lock: .local/stamps/uv ## Resolve every Python and Node version anew
 	$(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate --custom-compile-command "make lock" \
-		--group dev --extra postgres shared/pyproject.toml -o constraints.txt
+		--group dev --extra migrations shared/pyproject.toml -o constraints.txt
 	npm install --package-lock-only --no-audit --no-fund
 
 # ── the local cloud ─────────────────────────────────────────────────────────────────────────────
@@ -108,6 +108,14 @@ url: ## Print the API's base URL
 .PHONY: curl-examples
 curl-examples: setup ## Print working curl lines for every call of the API
 	@$(PYTHON) tools/curl_examples.py
+
+.PHONY: openapi
+openapi: setup ## Write the API's OpenAPI document and its page anew, from the models
+	@PYTHONPATH=services/orders $(PYTHON) -m tools.openapi
+
+.PHONY: openapi-release
+openapi-release: setup ## And keep it as what the last release promised, unless it breaks that
+	@PYTHONPATH=services/orders $(PYTHON) -m tools.openapi release
 
 # ── operate ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -163,7 +171,7 @@ check: setup ## Lint, types, import directions
 
 .PHONY: test-services
 test-services: setup ## Unit and integration tests, contracts, the saga's lint, the operators' programs
-	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/chaos tests/operate
+	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/chaos tests/operate tests/bench
 
 .PHONY: test-domain-long
 test-domain-long: setup ## The domains' stateful tests and races, much longer and never the same twice
@@ -181,6 +189,11 @@ test-localcloud: setup ## The local cloud's own tests, against a real LocalStack
 .PHONY: e2e
 e2e: setup ## End-to-end tests against the cloud that runs (make up deploy)
 	$(PYTHON) -m pytest -n 4 --dist worksteal tests/e2e
+
+.PHONY: fuzz-api
+fuzz-api: setup ## Try the API that runs against its document, at length: make fuzz-api EXAMPLES=300 SEED=7
+	@.venv/bin/schemathesis --config-file tests/e2e/schemathesis.toml run services/orders/openapi.json \
+		--url "$$($(MAKE) -s url)" --max-examples $${EXAMPLES:-200} $${SEED:+--seed $$SEED}
 
 # What breaks on purpose, breaks under this: the services' own code says what must come of it.
 CHAOS := PYTHONPATH=services/orders $(PYTHON) -m tests.chaos
@@ -206,9 +219,25 @@ reconcile: setup ## Repair orders that no saga brings to an end: make reconcile 
 
 # ── measure ─────────────────────────────────────────────────────────────────────────────────────
 
+.PHONY: bench-cold
+bench-cold: setup ## Time every function's cold start, and draw docs/performance/cold_start.svg: ROUNDS=3
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.cold_start --rounds $${ROUNDS:-3} $$ONLY
+
+.PHONY: bench-memory
+bench-memory: setup ## Time a cold start and warm calls at each memory setting; needs a control group
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.memory
+
 .PHONY: bench-flow
-bench-flow: setup ## Time placed → CONFIRMED on the cloud that runs: make bench-flow ORDERS=30
-	@$(PYTHON) -m bench.placed_to_confirmed $${ORDERS:-30}
+bench-flow: setup ## Orders a second and placed → closed, beside an empty saga: make bench-flow [IN_FLIGHT="1 10 50"] [FAULTS="0.01 0.1"]
+	@$(PYTHON) -m bench.flow $(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: bench-order-profile
+bench-order-profile: setup ## Measure what one order uses, for make cost: make bench-order-profile [ORDERS=10]
+	@$(PYTHON) -m bench.order_profile --orders $${ORDERS:-10}
+
+.PHONY: cost
+cost: setup ## Price 1000 orders on AWS: make cost [ORDERS=1000] [PRICES=file] [SET="lambda.request=0"]
+	@$(PYTHON) -m bench.cost --orders $${ORDERS:-1000} $(if $(PRICES),--prices "$(PRICES)") $(if $(SET),--set $(SET))
 
 .PHONY: bench-import
 bench-import: setup ## Time an import of 10^3 and 10^5 rows, and its memory: make bench-import SIZES="1000 100000"
@@ -221,3 +250,15 @@ bench-audit: setup ## Time an audit of 10^3, 10^5 and 10^6 orders: make bench-au
 .PHONY: bench-reconcile
 bench-reconcile: setup ## Time the search of a reconciliation: make bench-reconcile SIZES="1000 100000"
 	@PYTHONPATH=services/operations $(PYTHON) -m bench.reconcile_growth $${SIZES:-1000 100000 1000000}
+
+.PHONY: bench-connections
+bench-connections: setup ## Time kept and new connections, and count a crowd's: make bench-connections [ROUNDS=40]
+	@$(PYTHON) -m bench.connections $${ROUNDS:-40}
+
+.PHONY: bench-hot
+bench-hot: setup ## Reservations/s beside pgbench, and what Powertools adds: make bench-hot [ROUNDS=3] [SECONDS_EACH=2]
+	@PYTHONPATH=services/orders:services/inventory $(PYTHON) -m bench.hot $${ROUNDS:-3} $${SECONDS_EACH:-2}
+
+.PHONY: bench-growth
+bench-growth: setup ## Time place, get, list and reserve as the books grow: make bench-growth SIZES="1000 100000"
+	@PYTHONPATH=services/orders:services/inventory $(PYTHON) -m bench.growth $${CALLS:-300} $${SIZES:-1000 100000 1000000}

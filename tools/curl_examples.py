@@ -65,6 +65,7 @@ def examples(
     page = f"{base}/orders?customer_id={customer}&limit=2"
     key = f"Idempotency-Key: {uuid.uuid4()}"
     return [
+        ("What the API can do; as a page: /docs", curl(f"{base}/openapi.json")),
         ("The products", curl(f"{base}/products")),
         (
             "Place an order: run twice, placed once. Or: tok_declined, tok_error, tok_timeout",

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -22,6 +23,7 @@ from typing import Any
 from tests.support.templates import load
 
 ROOT = Path(__file__).parents[2]
+RUNTIME = ROOT / ".local/venvs/runtime/bin/python"
 FOLDER = ROOT / ".local/test-packages"
 SERVICES = ("orders", "inventory", "notifications", "operations")
 STACKS = ("platform", *SERVICES)
@@ -71,8 +73,34 @@ def functions(service: str) -> dict[str, dict[str, Any]]:
     return dict(load(ROOT / f"services/{service}/serverless.yml")["functions"])
 
 
-def package(stack: str, *, copy: str = "first") -> Package:
+def deployed(packed: Package, name: str) -> dict[str, Any]:
+    """Return a function's properties in the template, by its name in the description."""
+    return packed.resources("AWS::Lambda::Function")[f"{name[0].upper()}{name[1:]}LambdaFunction"]
+
+
+def environment(function: dict[str, Any]) -> dict[str, str]:
+    """Return what Lambda sets: the template's variables, and its own."""
+    variables = function["Environment"]["Variables"]
+    return {
+        **{name: _text(value) for name, value in variables.items()},
+        "PATH": "/usr/bin:/bin",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_LAMBDA_FUNCTION_NAME": function["FunctionName"],
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return re.sub(r"\$\{AWS::\w+\}", "x", str(value.get("Fn::Sub", "reference")))
+    return str(value)
+
+
+def package(stack: str, *, stage: str = "local", copy: str = "first") -> Package:
     """Package one stack, unless this very content was packaged before; `copy` names the tree."""
+    copy = copy if stage == "local" else f"{copy}-{stage}"
     tree = FOLDER / _digest() / copy
     folder = tree / ("platform" if stack == "platform" else f"services/{stack}")
     done = Package(stack, tree, folder)
@@ -82,7 +110,7 @@ def package(stack: str, *, copy: str = "first") -> Package:
             _copy(tree)
     with _locked(f"{copy}.{stack}"):
         if not (folder / ".packaged").exists():
-            _sls_package(folder)
+            _sls_package(folder, stage)
             if done.zip.exists():
                 with zipfile.ZipFile(done.zip) as archive:
                     archive.extractall(done.code)
@@ -90,12 +118,12 @@ def package(stack: str, *, copy: str = "first") -> Package:
     return done
 
 
-def _sls_package(folder: Path) -> None:
+def _sls_package(folder: Path, stage: str) -> None:
     # No credentials, no endpoint: packaging must ask nobody.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment["ORDERFLOW_PYTHON"] = str(ROOT / ".venv/bin/python")
     done = subprocess.run(
-        ["npx", "--no-install", "sls", "package", "--stage", "local"],
+        ["npx", "--no-install", "sls", "package", "--stage", stage],
         cwd=folder,
         env=environment,
         capture_output=True,

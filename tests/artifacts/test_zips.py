@@ -2,16 +2,23 @@
 
 import importlib.util
 import json
-import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
-from tests.artifacts.packages import ROOT, SERVICES, Package, functions, package
+from tests.artifacts.budgets import BUDGETS, KINDS, kind_of
+from tests.artifacts.packages import (
+    RUNTIME,
+    SERVICES,
+    Package,
+    deployed,
+    environment,
+    functions,
+    package,
+)
 
-RUNTIME = ROOT / ".local/venvs/runtime/bin/python"
 PROGRAM = Path(__file__).with_name("import_handler.py")
 HANDLERS = [
     pytest.param(service, name, id=f"{service}-{name}")
@@ -29,31 +36,46 @@ def packed(request: pytest.FixtureRequest) -> Package:
 
 
 @pytest.mark.parametrize(("service", "name"), HANDLERS)
-def test_a_handler_imports_in_the_runtime_with_its_own_settings(service: str, name: str) -> None:
+def test_a_handler_imports_in_the_runtime_with_its_own_settings_and_within_its_budget(
+    service: str, name: str
+) -> None:
     packed = package(service)
-    function = packed.resources("AWS::Lambda::Function")[
-        f"{name[0].upper()}{name[1:]}LambdaFunction"
-    ]
+    function = deployed(packed, name)
     before = _contents(packed.code)
     done = subprocess.run(
         # -I: no environment, no user's site, no current folder: only the zip and the runtime.
         [str(RUNTIME), "-I", str(PROGRAM), str(packed.code), function["Handler"]],
-        env=_environment(function),
+        env=environment(function),
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {"callable": True, "strangers": []}
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["callable"], found["strangers"]) == (True, [])
+    kind = KINDS[kind_of(f"{service}/{name}")]
+    for banned in kind["never"]:
+        assert [m for m in found["modules"] if m == banned or m.startswith(f"{banned}.")] == []
+    assert len(found["modules"]) <= kind["modules"][f"{service}/{name}"]
     # Lambda's code folder is read-only, but root may write anywhere: so look.
     assert _contents(packed.code) == before
 
 
+def test_every_function_has_one_budget_and_no_budget_is_without_its_function() -> None:
+    budgeted = [function for kind in KINDS.values() for function in kind["modules"]]
+    described = [f"{service}/{name}" for service in SERVICES for name in functions(service)]
+    assert sorted(budgeted) == sorted(described)
+
+
+def test_the_zip_is_within_its_budget(packed: Package) -> None:
+    assert packed.zip.stat().st_size <= BUDGETS["zip_mb"][packed.name] * 1_000_000
+
+
 def test_every_function_of_the_description_is_deployed(packed: Package) -> None:
-    deployed = packed.resources("AWS::Lambda::Function").values()
+    lambdas = packed.resources("AWS::Lambda::Function").values()
     named = {f"{packed.name}-local-{name}" for name in functions(packed.name)}
-    assert {function["FunctionName"] for function in deployed} == named
+    assert {function["FunctionName"] for function in lambdas} == named
 
 
 def test_the_shared_code_in_the_zip_is_that_of_the_tree(packed: Package) -> None:
@@ -80,13 +102,25 @@ def test_the_zip_holds_no_tests(packed: Package) -> None:
 
 
 def test_every_module_comes_with_bytecode_that_is_never_stale(packed: Package) -> None:
-    missing = []
-    for source in packed.code.rglob("*.py"):
-        compiled = Path(importlib.util.cache_from_source(str(source)))
-        # Bytes 4 to 8 are flags: 1 is "by hash, and do not check".
-        if not compiled.exists() or compiled.read_bytes()[4:8] != b"\x01\x00\x00\x00":
-            missing.append(source.relative_to(packed.code).as_posix())
-    assert missing == []
+    sources = packed.code.rglob("*.py")
+    compiled = [Path(importlib.util.cache_from_source(str(source))) for source in sources]
+    assert [path for path in compiled if not path.exists()] == []
+    # Bytes 4 to 8 are flags: 1 is "by hash, and do not check".
+    flags = {path: path.read_bytes()[4:8] for path in packed.code.rglob("*.pyc")}
+    assert {path for path, flag in flags.items() if flag != b"\x01\x00\x00\x00"} == set()
+
+
+def test_our_modules_have_their_source_and_no_other_has(packed: Package) -> None:
+    sources = {path.relative_to(packed.code).parts[0] for path in packed.code.rglob("*.py")}
+    assert sources == {packed.name, "shared"}
+
+
+def test_no_native_library_carries_debug_information(packed: Package) -> None:
+    for library in packed.code.rglob("*.so*"):
+        with library.open("rb") as file:
+            for section in ELFFile(file).iter_sections():
+                if section.name.startswith(".debug_"):
+                    assert section.data().strip(b"\0") == b"", library
 
 
 def test_the_code_fits_into_lambda(packed: Package) -> None:
@@ -94,31 +128,10 @@ def test_the_code_fits_into_lambda(packed: Package) -> None:
     assert size < LAMBDA_MAX_UNPACKED
 
 
-# One with native code and one without; the third is made the same way, and takes as long again.
-@pytest.mark.parametrize("service", ["inventory", "notifications"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_packaging_the_same_tree_elsewhere_gives_the_same_bytes(service: str) -> None:
     first, second = package(service), package(service, copy="second")
     assert first.zip.read_bytes() == second.zip.read_bytes()
-
-
-def _environment(function: dict[str, Any]) -> dict[str, str]:
-    """Return what Lambda sets: the template's variables, and its own."""
-    variables = function["Environment"]["Variables"]
-    return {
-        **{name: _text(value) for name, value in variables.items()},
-        "PATH": "/usr/bin:/bin",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_LAMBDA_FUNCTION_NAME": function["FunctionName"],
-    }
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return re.sub(r"\$\{AWS::\w+\}", "x", str(value.get("Fn::Sub", "reference")))
-    return str(value)
 
 
 def _contents(folder: Path) -> list[tuple[str, int]]:

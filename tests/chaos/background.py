@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.chaos.cells import Cell
-from tests.chaos.experiment import Result, run, wrong_facts
+from tests.chaos.experiment import UNITS, Result, run, wrong_facts
 from tests.chaos.ground import Ground
 
 IN_FLIGHT = 12
@@ -21,7 +21,7 @@ _FACTS_WITHIN = 90
 def running(cells: Sequence[Cell], ground: Ground, folder: Path) -> Iterator[None]:
     """Run the cells, the longest first, and write `<slug>.json`; the block's end waits for all."""
     longest_first = sorted(cells, key=lambda cell: -cell.seconds)
-    skus = ground.shelves(len(cells), units=2)
+    skus = ground.shelves(len(cells), units=UNITS)
     with ThreadPoolExecutor(max_workers=IN_FLIGHT, thread_name_prefix="cell") as pool:
         waiting = [
             pool.submit(_one, cell, ground, sku, folder)

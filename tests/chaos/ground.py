@@ -44,6 +44,11 @@ class Seen:
     reason: str | None
     parked_at: str | None
 
+    @property
+    def over(self) -> bool:
+        """Whether it is closed, and waits for no operator."""
+        return self.status not in ("PLACED", "PARKED") and self.parked_at is None
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -124,7 +129,7 @@ class Ground:
         self._gate = threading.Lock()
         self.older_letters = frozenset(dead_letters(cloud))
         with ExitStack() as stack:
-            self.shop = Shop(cloud)
+            self.shop = Shop(cloud, patience=60)  # a busy machine has them too
             stack.callback(self.shop.close)
             self.faults = Faults(cloud)
             stack.callback(self.faults.close)
@@ -248,7 +253,7 @@ class Ground:
             order = self.order(order_id)
             if order.parked_at is not None:
                 outcomes.append(self.resume(order_id))
-            return order.parked_at is None and order.status not in ("PLACED", "PARKED")
+            return order.over
 
         eventually(closed, f"{order_id} is resumed and closed", within=within, every=1)
         return outcomes

@@ -26,7 +26,7 @@ from rich.text import Text
 from tests.chaos import page
 from tests.chaos.aftermath import Aftermath, reachable, settle
 from tests.chaos.cells import Cell, Fault, Lasting, generate
-from tests.chaos.experiment import Result, run, wrong_facts
+from tests.chaos.experiment import UNITS, Result, run, wrong_facts
 from tests.chaos.graph import ROOT, CannotBeFaulted, saga
 from tests.chaos.ground import Ground
 from tests.support.cloud import Cloud
@@ -114,7 +114,7 @@ class Board:
 
 def run_all(ground: Ground, cells: Sequence[Cell], board: Board, *, in_flight: int) -> list[Result]:
     """Run the cells side by side, the longest first; return their results in the cells' order."""
-    skus = ground.shelves(len(cells), units=2)
+    skus = ground.shelves(len(cells), units=UNITS)
     shelf = {cell.slug: sku for cell, sku in zip(cells, skus, strict=True)}
     board.say(f"running {len(cells)} cells, {in_flight} at a time")
     with ThreadPoolExecutor(max_workers=in_flight, thread_name_prefix="cell") as pool:
@@ -223,6 +223,8 @@ def main(arguments: Sequence[str]) -> int:
         f"{good} of {len(results)} cells ended as they must, in {seconds:.0f} s; "
         f"{dead} dead letters redriven; books: {balanced}"
     )
+    if again := sum(result.runs > 1 for result in results):
+        console.print(f"{again} cells were run again: something else had failed on their way")
     for file in files:
         console.print(f"  {file}", soft_wrap=True)
     return 1 if content["wrong"] else 0

@@ -1,6 +1,7 @@
 """Orderflow as a customer sees it: a small client of the API."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +29,10 @@ class Customer:
 class Shop:
     """The API; every method that is not `request` fails on an unexpected status."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, *, patience: float = 0) -> None:
+        """`patience`: for how many seconds what answers 503 is read again, as it says itself."""
         self.cloud = cloud
+        self._patience = patience
         # A request may meet a cold start behind other tests' cold starts.
         self._http = httpx.Client(base_url=cloud.api_url, timeout=60)
 
@@ -39,7 +42,12 @@ class Shop:
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request and return whatever comes; an answer of 5xx is never right."""
-        answer = self._http.request(method, path, **options)
+        deadline = time.monotonic() + (self._patience if method == "GET" else 0)
+        while True:
+            answer = self._http.request(method, path, **options)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                break
+            time.sleep(1)
         assert answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR, answer.text
         return answer
 

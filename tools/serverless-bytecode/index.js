@@ -2,8 +2,10 @@
 
 // Runs last in packaging, on the finished zip. Lambda's code folder is read-only and the framework
 // zeroes the dates inside the zip, so timestamp-based bytecode is stale on arrival and every module
-// is compiled again in every cold start. Hash-based, unchecked bytecode is never stale.
+// is compiled again in every cold start. Hash-based, unchecked bytecode is never stale. What else
+// is left out, repack.py says.
 
+const fs = require('node:fs/promises');
 const path = require('node:path');
 const { execFile } = require('node:child_process');
 const { promisify } = require('node:util');
@@ -14,8 +16,22 @@ class ServerlessBytecode {
   constructor(serverless) {
     this.serverless = serverless;
     this.hooks = {
-      'after:package:createDeploymentArtifacts': () => this.repack(),
+      'after:package:createDeploymentArtifacts': async () => {
+        await this.repack();
+        await this.forget();
+      },
     };
+  }
+
+  // Yesterday's requirements, which nobody asks for again.
+  async forget() {
+    const { cacheLocation } = this.serverless.service.custom.pythonRequirements;
+    const folder = path.dirname(cacheLocation);
+    for (const name of await fs.readdir(folder)) {
+      if (name !== path.basename(cacheLocation)) {
+        await fs.rm(path.join(folder, name), { recursive: true, force: true });
+      }
+    }
   }
 
   async repack() {
@@ -26,10 +42,11 @@ class ServerlessBytecode {
         .filter(Boolean)
         .map((artifact) => path.resolve(serviceDir, artifact))
     );
+    const own = [service.service, 'shared'].flatMap((name) => ['--own', name]);
     // A service's list may hold the shared one: included files cannot be merged otherwise.
-    const drop = (service.custom?.bytecode?.drop ?? []).flat();
+    const drop = (service.custom?.bytecode?.drop ?? []).flat().flatMap((name) => ['--drop', name]);
     for (const artifact of artifacts) {
-      await promisify(execFile)(python, [SCRIPT, artifact, ...drop], { cwd: serviceDir });
+      await promisify(execFile)(python, [SCRIPT, artifact, ...own, ...drop], { cwd: serviceDir });
     }
   }
 }

@@ -1,8 +1,10 @@
 """The only wiring: what each handler needs, from its settings.
 
-Imports stand inside the functions where one handler alone needs them: Alembic takes longer to
-import than a cold start may cost a command.
+Imports stand inside the functions that need them: a function pays in its cold start for what it
+uses, and for nothing else.
 """
+
+# ruff: noqa: PLC0415
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,18 +15,9 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from inventory import use_cases
-from inventory.adapters.announcements import OutboxAnnouncements
-from inventory.adapters.books import SqlBooks
-from inventory.adapters.commands import command_of, task_token_of
-from inventory.adapters.saga import StepFunctionsSaga
-from inventory.adapters.tables import outbox
-from inventory.domain import delivery_from
-from shared.clients import client
 from shared.config import setting
 from shared.database import engine
 from shared.envelope import Envelope
-from shared.outbox import Outbox
-from shared.publisher import FactPublisher
 
 RELAY_AGE = timedelta(seconds=10)
 """Younger rows belong to the function that wrote them, which is about to flush them."""
@@ -34,6 +27,12 @@ RELAY_SECONDS = 25
 
 def handle_commands(log: Logger) -> Callable[[Envelope], use_cases.Answered]:
     """Return `envelope -> answered`: one step of the saga."""
+    from inventory.adapters.announcements import OutboxAnnouncements
+    from inventory.adapters.books import SqlBooks
+    from inventory.adapters.commands import command_of, task_token_of
+    from inventory.adapters.saga import StepFunctionsSaga
+    from shared.clients import client
+
     database = engine(setting("DATABASE_URL"))
     carry_out = partial(
         use_cases.handle_command,
@@ -50,6 +49,10 @@ def handle_commands(log: Logger) -> Callable[[Envelope], use_cases.Answered]:
 
 def receive_stock(log: Logger) -> Callable[[Any], dict[str, Any]]:
     """Return `payload -> what was received`."""
+    from inventory.adapters.announcements import OutboxAnnouncements
+    from inventory.adapters.books import SqlBooks
+    from inventory.domain import delivery_from
+
     database = engine(setting("DATABASE_URL"))
     receive = partial(
         use_cases.receive_stock,
@@ -61,9 +64,11 @@ def receive_stock(log: Logger) -> Callable[[Any], dict[str, Any]]:
 
 def import_stock(log: Logger) -> Callable[[Any, Callable[[], float]], Iterator[dict[str, Any]]]:
     """Return `event, seconds_left -> what came of each file`."""
-    from inventory import imports  # noqa: PLC0415
-    from inventory.adapters.files import S3Files, price_lists_in  # noqa: PLC0415
-    from inventory.adapters.imports import SqlImports  # noqa: PLC0415
+    from inventory import imports
+    from inventory.adapters.announcements import OutboxAnnouncements
+    from inventory.adapters.files import S3Files, price_lists_in
+    from inventory.adapters.imports import SqlImports
+    from shared.clients import client
 
     database = engine(setting("DATABASE_URL"))
     import_one = partial(
@@ -82,8 +87,8 @@ def import_stock(log: Logger) -> Callable[[Any, Callable[[], float]], Iterator[d
 
 def get_import() -> Callable[[Any], dict[str, Any]]:
     """Return `payload -> how far the import is`."""
-    from inventory import imports  # noqa: PLC0415
-    from inventory.adapters.imports import SqlImports  # noqa: PLC0415
+    from inventory import imports
+    from inventory.adapters.imports import SqlImports
 
     return partial(imports.get_import, ledger=SqlImports(engine(setting("DATABASE_URL"))))
 
@@ -96,13 +101,18 @@ def relay_outbox() -> Callable[[], int]:
 
 def migrate() -> Callable[[], str]:
     """Return `() -> the revision reached`."""
-    from shared.migrations import migrate as upgrade  # noqa: PLC0415
+    from shared.migrations import migrate as upgrade
 
     scripts = Path(__file__).parent / "migrations"
     return partial(upgrade, engine(setting("DATABASE_URL")), scripts)
 
 
-def _outbox(database: Any) -> Outbox:
+def _outbox(database: Any) -> Any:
+    from inventory.adapters.tables import outbox
+    from shared.clients import client
+    from shared.outbox import Outbox
+    from shared.publisher import FactPublisher
+
     # What is to be told is committed, and the relay tells it again: give up while there is time
     # left to answer.
     sns = client("sns", read_timeout=2, attempts=2)

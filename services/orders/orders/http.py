@@ -10,6 +10,7 @@ import msgspec
 from aws_lambda_powertools import Logger
 from sqlalchemy.exc import OperationalError
 
+from orders import answers
 from orders.domain import Order
 from orders.requests import MAX_BODY_BYTES, Fault, InvalidRequest
 from shared.errors import TransientFault
@@ -25,19 +26,18 @@ class TooLarge(Exception):
     """The body is over the limit."""
 
 
-def json(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Answer:
-    """Answer with `content` as JSON."""
+def json(status: int, content: msgspec.Struct, headers: Mapping[str, str] | None = None) -> Answer:
+    """Answer with one of the models of `orders.answers`, as JSON."""
     return _answer(status, content, "application/json", headers)
 
 
-def problem(status: int, title: str, detail: str, **members: Any) -> Answer:
-    """Answer with problem details (RFC 9457); `members` are extension members."""
-    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
-    return _answer(status, content, "application/problem+json", None)
+def problem(content: answers.Problem) -> Answer:
+    """Answer with problem details (RFC 9457), under the status that they have."""
+    return _answer(content.status, content, "application/problem+json", None)
 
 
 def _answer(
-    status: int, content: Any, media_type: str, headers: Mapping[str, str] | None
+    status: int, content: msgspec.Struct, media_type: str, headers: Mapping[str, str] | None
 ) -> Answer:
     return {
         "statusCode": status,
@@ -55,24 +55,17 @@ def endpoint(log: Logger) -> Callable[[Callable[[Any], Answer]], Callable[[Any, 
             try:
                 return handle(event)
             except InvalidRequest as invalid:
-                return problem(
-                    400,
-                    "Invalid request",
-                    "Some fields are not as they should be.",
-                    errors=[
-                        {"field": fault.field, "message": fault.message} for fault in invalid.faults
-                    ],
-                )
+                return problem(answers.InvalidRequest(errors=invalid.faults))
             except TooLarge:
-                return problem(413, "Too large", f"A body may hold {MAX_BODY_BYTES} bytes.")
+                return problem(answers.TooLarge())
             except NotFound:
-                return problem(404, "Not found", "There is nothing under this address.")
+                return problem(answers.NotFound())
             except (TransientFault, OperationalError) as fault:
                 log.warning("request_failed", exc_info=fault)
-                return problem(503, "Unavailable", "Try again: the same request is safe twice.")
+                return problem(answers.Unavailable())
             except Exception:
                 log.exception("request_failed")
-                return problem(500, "Internal error", "This is our fault; it has been noted.")
+                return problem(answers.InternalError())
 
         return handler
 
@@ -112,23 +105,19 @@ def order_id(event: Any) -> uuid.UUID:
         raise NotFound from error
 
 
-def order_view(order: Order) -> dict[str, Any]:
+def order_view(order: Order) -> answers.Order:
     """Return an order as the API shows it."""
-    return {
-        "order_id": str(order.id),
-        "customer_id": order.customer_id,
-        "status": order.status.value,
-        "reason": order.reason,
-        "currency": order.currency,
-        "total": order.total,
-        "lines": [
-            {"sku": line.sku, "quantity": line.quantity, "unit_price": line.unit_price}
-            for line in order.lines
-        ],
-        "placed_at": order.placed_at,
-        "closed_at": order.closed_at,
-        # Not the cause: it may hold what is nobody's business.
-        "parked": {"step": order.parked.step, "since": order.parked.since}
-        if order.parked
-        else None,
-    }
+    return answers.Order(
+        order_id=order.id,
+        customer_id=order.customer_id,
+        status=order.status,
+        reason=order.reason,
+        currency=order.currency,
+        total=order.total,
+        lines=tuple(
+            answers.OrderLine(line.sku, line.quantity, line.unit_price) for line in order.lines
+        ),
+        placed_at=order.placed_at,
+        closed_at=order.closed_at,
+        parked=answers.Parked(order.parked.step, order.parked.since) if order.parked else None,
+    )

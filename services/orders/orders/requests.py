@@ -16,6 +16,7 @@ MAX_LINES = 50
 MAX_QUANTITY = 999
 MAX_BODY_BYTES = 64 * 1024
 MAX_PAGE = 100
+IDEMPOTENCY_KEY = "Idempotency-Key"
 
 # No control characters anywhere: Postgres has no room for NUL, and nobody is called that. (`$`
 # would let a newline through at the end.)
@@ -28,6 +29,7 @@ Email = Annotated[
 ]
 Currency = Literal["USD", "EUR", "GBP"]
 IdempotencyKey = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,255}\Z")]
+PageLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 
 
 class LineBody(msgspec.Struct, frozen=True):
@@ -45,6 +47,21 @@ class OrderBody(msgspec.Struct, frozen=True):
     currency: Currency
     lines: Annotated[tuple[LineBody, ...], msgspec.Meta(min_length=1, max_length=MAX_LINES)]
     payment_token: Identifier
+
+
+class OrdersQuery(msgspec.Struct, frozen=True):
+    """The query of `GET /orders`."""
+
+    customer_id: Identifier
+    limit: PageLimit = 20
+    cursor: uuid.UUID | msgspec.UnsetType = msgspec.UNSET
+
+
+class ProductsQuery(msgspec.Struct, frozen=True):
+    """The query of `GET /products`; an empty cursor is the first page's."""
+
+    limit: PageLimit = 20
+    cursor: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{0,64}\Z")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +87,9 @@ def place_order_request(body: bytes, headers: Mapping[str, str]) -> PlaceOrder:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(Fault("body", f"is not JSON: {error}")) from error
     found = faults(content, OrderBody, "")
-    key = headers.get("idempotency-key")
+    key = headers.get(IDEMPOTENCY_KEY.lower())
     if key is not None:
-        found += faults(key, IdempotencyKey, "Idempotency-Key")
+        found += faults(key, IdempotencyKey, IDEMPOTENCY_KEY)
     if found:
         raise InvalidRequest(*found)
     order = msgspec.convert(content, OrderBody)
@@ -97,17 +114,8 @@ class ListOrders:
 
 def list_orders_request(query: Mapping[str, str]) -> ListOrders:
     """Read `GET /orders?customer_id=&limit=&cursor=`."""
-    found = faults(query.get("customer_id", msgspec.UNSET), Identifier, "customer_id")
-    limit, limit_faults = _limit(query)
-    before = None
-    if "cursor" in query:
-        try:
-            before = uuid.UUID(query["cursor"])
-        except ValueError:
-            found.append(Fault("cursor", "is not a cursor that this API gave"))
-    if found or limit_faults:
-        raise InvalidRequest(*found, *limit_faults)
-    return ListOrders(query["customer_id"], limit, before)
+    wanted = _read(query, OrdersQuery)
+    return ListOrders(wanted.customer_id, wanted.limit, wanted.cursor or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +128,29 @@ class ListProducts:
 
 def list_products_request(query: Mapping[str, str]) -> ListProducts:
     """Read `GET /products?limit=&cursor=`."""
-    limit, found = _limit(query)
-    after = query.get("cursor", "")
-    if after:
-        found += faults(after, Identifier, "cursor")
+    wanted = _read(query, ProductsQuery)
+    return ListProducts(wanted.limit, wanted.cursor)
+
+
+def _read[Query: msgspec.Struct](query: Mapping[str, str], model: type[Query]) -> Query:
+    """Read a query as its model says; raise InvalidRequest naming every faulty parameter."""
+    values: dict[str, Any] = {}
+    found: list[Fault] = []
+    for field in msgspec.structs.fields(model):
+        name = field.encode_name
+        if name not in query and not field.required:
+            continue
+        if name == "limit":
+            values[name], wrong = _limit(query[name])
+        else:
+            values[name] = query.get(name, msgspec.UNSET)
+            wrong = faults(values[name], field.type, name)
+        if wrong and name == "cursor":
+            wrong = [Fault(name, "is not a cursor that this API gave")]
+        found += wrong
     if found:
         raise InvalidRequest(*found)
-    return ListProducts(limit, after)
+    return msgspec.convert(values, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +171,15 @@ def list_parked_request(command: Any) -> ListParked:
             after = uuid.UUID(str(command["after"]))
         except ValueError:
             found.append(Fault("after", "must be an order id"))
-    limit, limit_faults = _limit({"limit": str(command.get("limit", MAX_PAGE))})
+    limit, limit_faults = _limit(str(command.get("limit", MAX_PAGE)))
     if found or limit_faults:
         raise InvalidRequest(*found, *limit_faults)
     return ListParked(limit, after)
 
 
-def _limit(query: Mapping[str, str]) -> tuple[int, list[Fault]]:
-    text = query.get("limit", "20")
-    if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE:  # noqa: PLR2004
+def _limit(text: str) -> tuple[int, list[Fault]]:
+    whole = text.isascii() and text.isdigit() and len(text) <= 3  # noqa: PLR2004
+    if whole and not faults(int(text), PageLimit, "limit"):
         return int(text), []
     return 0, [Fault("limit", f"must be a whole number from 1 to {MAX_PAGE}")]
 

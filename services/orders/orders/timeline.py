@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from orders.answers import Step
 from orders.domain import Order, Status
 from shared.contracts.saga import undo_name
 
@@ -37,7 +38,7 @@ _UNDO = {
 }
 
 
-def of_order(order: Order, history: Callable[[str], Events]) -> list[dict[str, Any]]:
+def of_order(order: Order, history: Callable[[str], Events]) -> list[Step]:
     """Return the steps of an order's saga, and after them those of the repairs that it needed.
 
     `history` returns an execution's events by its name, nothing if there is none. A repair can
@@ -56,14 +57,9 @@ def of_order(order: Order, history: Callable[[str], Events]) -> list[dict[str, A
     return found
 
 
-def steps(events: Events) -> list[dict[str, Any]]:
-    """Fold history events into steps, oldest first.
-
-    A step is {"step", "kind": "forward" | "undo" | "operator", "started_at", "ended_at",
-    "outcome", "reason", "attempts": [{"started_at", "ended_at", "error"}]}; `ended_at` is None
-    while it runs, `outcome` is None where it is unknown.
-    """
-    found: list[dict[str, Any]] = []
+def steps(events: Events) -> list[Step]:
+    """Fold history events into steps, oldest first."""
+    found: list[Step] = []
     for event in events:
         kind = event["type"]
         if kind == "TaskStateEntered":
@@ -76,7 +72,7 @@ def steps(events: Events) -> list[dict[str, Any]]:
             )
         elif kind in _SUCCEEDED:
             _end_attempt(found[-1], event, None)
-            found[-1].update(_outcome(event))
+            found[-1]["outcome"], found[-1]["reason"] = _outcome(event)
         elif kind in _FAILED:
             _end_attempt(found[-1], event, _details(event).get("error") or "States.Timeout")
         elif kind in _ENDED:
@@ -84,12 +80,11 @@ def steps(events: Events) -> list[dict[str, Any]]:
     return found
 
 
-def _entered(event: Mapping[str, Any]) -> dict[str, Any]:
+def _entered(event: Mapping[str, Any]) -> Step:
     name = event["stateEnteredEventDetails"]["name"]
-    kind = "operator" if name == "Park Order" else "undo" if name in _UNDO else "forward"
     return {
         "step": name,
-        "kind": kind,
+        "kind": "operator" if name == "Park Order" else "undo" if name in _UNDO else "forward",
         "started_at": event["timestamp"],
         "ended_at": None,
         "outcome": None,
@@ -98,25 +93,30 @@ def _entered(event: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _end_attempt(step: dict[str, Any], event: Mapping[str, Any], error: str | None) -> None:
+def _end_attempt(step: Step, event: Mapping[str, Any], error: str | None) -> None:
     attempts = step["attempts"]
     if not attempts or attempts[-1]["ended_at"]:
         # It failed before it was scheduled: its parameters could not be made.
-        attempts.append({"started_at": event["timestamp"]})
-    attempts[-1].update(ended_at=event["timestamp"], error=error)
+        attempts.append({"started_at": event["timestamp"], "ended_at": None, "error": None})
+    attempts[-1]["ended_at"], attempts[-1]["error"] = event["timestamp"], error
 
 
 def _details(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((value for key, value in event.items() if key.endswith("EventDetails")), {})
 
 
-def _outcome(event: Mapping[str, Any]) -> dict[str, Any]:
+def _outcome(event: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the outcome that a step answered, and its reason."""
     try:
         output = json.loads(_details(event).get("output") or "null")
     except ValueError:
-        return {}
+        return None, None
     if isinstance(output, dict) and "Payload" in output:
         output = output["Payload"]  # how the lambda:invoke integration wraps an answer
     if not isinstance(output, dict):
-        return {}
-    return {"outcome": output.get("outcome"), "reason": output.get("reason")}
+        return None, None
+    return _text(output.get("outcome")), _text(output.get("reason"))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,13 +1,15 @@
-"""boto3 clients, all with the same short timeouts and bounded retries.
+"""AWS clients, all with the same short timeouts and bounded retries.
 
-A default client waits 60 s for a connection, longer than any function here may run: the
-function would be killed and nobody would learn why.
+They are botocore's: boto3 makes the same ones, and imports S3's transfer manager and
+multiprocessing before it does. A default client waits 60 s for a connection, longer than any
+function here may run: the function would be killed and nobody would learn why.
 """
 
+import functools
 from typing import Any
 
-import boto3
 from botocore.config import Config
+from botocore.session import Session, get_session
 
 
 def client(service: str, *, read_timeout: float = 10, attempts: int = 4) -> Any:
@@ -21,4 +23,10 @@ def client(service: str, *, read_timeout: float = 10, attempts: int = 4) -> Any:
         read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": attempts},
     )
-    return boto3.client(service, config=config)
+    return _session().create_client(service, config=config)
+
+
+@functools.cache
+def _session() -> Session:
+    # One for all clients: what it has read of endpoints and partitions serves them all.
+    return get_session()

@@ -204,7 +204,9 @@ def test_a_topic_that_is_away_fails_no_command_and_the_relay_publishes_later(
     with postgres.begin() as connection:
         age = sa.func.now() - timedelta(seconds=11)
         connection.execute(sa.update(outbox).where(outbox.c.subject == sku).values(created_at=age))
-    assert invoke("relay_outbox", {})["relayed"] >= 2
+    # Other tests' facts may be older by now, and one call relays 500 at most.
+    while invoke("relay_outbox", {})["relayed"]:
+        pass
     ours = [fact["type"] for fact in aws.published if fact["subject"] == sku]
     assert ours == ["product.listed.v1", "stock.low.v1"]
     assert invoke("relay_outbox", {}) == {"relayed": 0}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orders import bootstrap, http
+from orders import answers, bootstrap, http
 from orders.domain import Final
 from orders.use_cases import cancel_order
 from shared.observability import correlated, count, logger, metrics
@@ -21,12 +21,8 @@ def handler(event: Any) -> http.Answer:
     if answer is None:
         raise http.NotFound
     if isinstance(answer, Final):
-        return http.problem(
-            409,
-            "Too late",
-            f"The order is {answer.status.value}.",
-            status_of_order=answer.status.value,
-        )
+        detail = f"The order is {answer.status.value}."
+        return http.problem(answers.TooLate(detail=detail, status_of_order=answer.status))
     with correlated(log, str(order_id)):
         log.info("cancel_requested")
     count(meter, "CancelRequested")

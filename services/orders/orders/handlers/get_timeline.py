@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orders import bootstrap, http
+from orders import answers, bootstrap, http
 from orders.timeline import of_order
 from shared.observability import logger
 
@@ -17,11 +17,4 @@ def handler(event: Any) -> http.Answer:
     order = orders.get(http.order_id(event))
     if order is None:
         raise http.NotFound
-    return http.json(
-        200,
-        {
-            "order_id": str(order.id),
-            "status": order.status.value,
-            "steps": of_order(order, history),
-        },
-    )
+    return http.json(200, answers.Timeline(order.id, order.status, of_order(order, history)))

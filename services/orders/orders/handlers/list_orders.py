@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from orders import bootstrap, http
+from orders import answers, bootstrap, http
 from orders.requests import list_orders_request
 from shared.observability import logger
+from shared.warm_up import answers_pings
 
 log = logger()
 orders = bootstrap.order_book()
 
 
+@answers_pings
 @http.endpoint(log)
 def handler(event: Any) -> http.Answer:
     """Answer 200 with a page of the customer's orders, newest first."""
@@ -18,10 +20,5 @@ def handler(event: Any) -> http.Answer:
     found = orders.page(wanted.customer_id, before=wanted.before, limit=wanted.limit + 1)
     page = found[: wanted.limit]
     more = len(found) > wanted.limit
-    return http.json(
-        200,
-        {
-            "orders": [http.order_view(order) for order in page],
-            "next_cursor": str(page[-1].id) if more else None,
-        },
-    )
+    orders_seen = tuple(http.order_view(order) for order in page)
+    return http.json(200, answers.OrdersPage(orders_seen, page[-1].id if more else None))

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
+import jsonschema
 import pytest
 import sqlalchemy as sa
 
@@ -26,6 +27,7 @@ from .conftest import FakeAws, World
 
 EVENTS = Path(__file__).parents[1] / "events"
 HISTORIES = Path(__file__).parents[1] / "histories"
+DOCUMENT = json.loads((Path(__file__).parents[2] / "openapi.json").read_text())
 
 # What the captured events hold, and each test replaces.
 ORDER, SKUS, KEY, CUSTOMER = (
@@ -65,12 +67,45 @@ def captured(name: str, **replaced: str) -> Any:
 
 
 def call(name: str, event: Any) -> tuple[int, Any]:
-    """Call an API function; return its status and its body."""
+    """Call an API function; return its status and body, both as the API's document says."""
     answer = invoke(name, event)
     assert set(answer) == {"statusCode", "headers", "body"}
     expected = "application/json" if answer["statusCode"] < 400 else "application/problem+json"
     assert answer["headers"]["Content-Type"] == expected
-    return answer["statusCode"], json.loads(answer["body"])
+    status, body = answer["statusCode"], json.loads(answer["body"])
+    promised = documented(name, status)
+    assert promised.get("headers", {}).keys() == answer["headers"].keys() - {"Content-Type"}
+    validate(body, promised["content"][expected]["schema"])
+    return status, body
+
+
+def documented(name: str, status: int) -> Any:
+    """Return what the document says of a function's answer."""
+    words = name.split("_")
+    function = words[0] + "".join(word.capitalize() for word in words[1:])
+    (call,) = (
+        call
+        for path in DOCUMENT["paths"].values()
+        for call in path.values()
+        if call["operationId"] == function
+    )
+    answer = call["responses"][str(status)]
+    if "$ref" in answer:
+        answer = DOCUMENT["components"]["responses"][answer["$ref"].rsplit("/", 1)[1]]
+    return answer
+
+
+def validate(body: Any, schema: dict[str, Any]) -> None:
+    """Check a body against its schema; a field that the schema does not know fails too."""
+    closed = json.loads(json.dumps(DOCUMENT["components"]))
+    for each in closed["schemas"].values():
+        if "properties" in each:
+            each["additionalProperties"] = False
+    jsonschema.validate(
+        body,
+        {**schema, "components": closed},
+        format_checker=jsonschema.FormatChecker(["uuid", "date"]),
+    )
 
 
 @pytest.fixture
@@ -210,6 +245,17 @@ def test_cancelling_answers_by_where_the_order_stands(
     answer, body = call("cancel_order", captured("cancel_order", ORDER=order_id))
     assert answer == status
     assert body["status" if status == 202 else "status_of_order"] == standing.value
+
+
+def test_an_order_shows_that_it_waits_for_an_operator_and_not_why(world: World) -> None:
+    placed, parked = world.placed(customer="eve"), world.standing(Status.PARKED)
+    for order_id, step in ((placed, None), (parked, "Release Stock")):
+        _, order = call("get_order", captured("get_order", ORDER=str(order_id)))
+        _, page = call("list_orders", captured("list_orders", CUSTOMER=order["customer_id"]))
+        (listed,) = (each for each in page["orders"] if each["order_id"] == str(order_id))
+        assert listed == order
+        assert (order["parked"] or {}).get("step") == step
+        assert (order["parked"] or {}).keys() == ({"step", "since"} if step else set())
 
 
 @pytest.mark.parametrize("name", ["get_order", "cancel_order", "get_timeline"])

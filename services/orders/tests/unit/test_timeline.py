@@ -81,7 +81,7 @@ def test_a_parked_order_tells_of_the_operator_and_goes_on_from_the_undo_that_fai
 @pytest.mark.parametrize("name", sorted(path.stem for path in HISTORIES.iterdir()))
 def test_times_run_forward_and_everything_that_ended_says_when(name: str) -> None:
     found = steps(history(name))
-    times = [
+    times: list[Any] = [
         time
         for step in found
         for time in [
@@ -157,7 +157,9 @@ def test_an_answer_that_lambda_invoke_wrapped_is_unwrapped() -> None:
     assert step["outcome"] == "refunded"
 
 
-@pytest.mark.parametrize("output", [None, "", "[1]", "null", "7", "not json", '{"Payload": "x"}'])
+@pytest.mark.parametrize(
+    "output", [None, "", "[1]", "null", "7", "not json", '{"Payload": "x"}', '{"outcome": 7}']
+)
 def test_an_answer_without_an_outcome_is_a_step_without_one(output: str | None) -> None:
     (step,) = steps(
         [
@@ -167,7 +169,8 @@ def test_an_answer_without_an_outcome_is_a_step_without_one(output: str | None) 
         ]
     )
     assert step["outcome"] is None
-    assert step["attempts"] == [{"started_at": 1, "ended_at": 2, "error": None}]
+    attempts: list[Any] = step["attempts"]
+    assert attempts == [{"started_at": 1, "ended_at": 2, "error": None}]
 
 
 @pytest.mark.parametrize(
