@@ -156,7 +156,7 @@ def inventory(run: Run) -> None:
     assert received["units"] == 3
     told = {"bucket": {"name": "imports"}, "object": {"key": "incoming/a.csv", "versionId": "v-1"}}
     run("importStock", {"Records": [{"s3": told}]})
-    imported = run("getImport", {"key": "incoming/a.csv", "version": "v-1"})
+    imported = run("getImport", {"key": "incoming/a.csv", "version": "v-1"})["outcome"]
     assert (imported["units"], imported["rejected"]) == (7, 1)
     for name in ("reserve", "ship", "cancel_shipment", "release", "batch_with_poison"):
         answer = run("handleCommands", captured("inventory", name))
