@@ -86,9 +86,7 @@ def rebuild_stats(
     days = DynamoDays(dynamodb, setting("DAYS_TABLE"))
     sources = _sources(dynamodb)
 
-    def rebuild(
-        begun: use_cases.Rebuild | None, hurry: Callable[[], bool]
-    ) -> use_cases.Rebuild:
+    def rebuild(begun: use_cases.Rebuild | None, hurry: Callable[[], bool]) -> use_cases.Rebuild:
         return use_cases.rebuild_stats(
             begun, tables=sources, days=days, today=_today(), hurry=hurry
         )

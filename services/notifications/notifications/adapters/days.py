@@ -183,9 +183,7 @@ class DynamoDays:
         ]
 
     def _figures(self, key: Key, *, consistent: bool = False) -> dict[str, int]:
-        answer = self._dynamodb.get_item(
-            TableName=self._table, Key=key, ConsistentRead=consistent
-        )
+        answer = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=consistent)
         return _numbers(answer.get("Item", {}))
 
     def _control(self) -> dict[str, str]:

@@ -81,8 +81,6 @@ class Sources:
         return self.share(table, image)
 
 
-
-
 def _sale(image: Image) -> Share:
     day, sku = image["day"]["S"], image["sku"]["S"]
     figures = {
@@ -99,9 +97,7 @@ def _outcome(image: Image) -> Share:
     figures = {_COUNTED_AS[type_]: 1}
     if type_ == OrderRejected.TYPE:
         figures[f"refused_{image['reason']['S']}"] = 1
-    return Share(
-        f"order#{order_id}#{type_}", date.fromisoformat(image["day"]["S"]), figures
-    )
+    return Share(f"order#{order_id}#{type_}", date.fromisoformat(image["day"]["S"]), figures)
 
 
 def _mail(image: Image) -> Share:
