@@ -1,18 +1,22 @@
 """The only wiring: what each handler needs, from its settings."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from notifications import use_cases
-from notifications.adapters import mail, sales
+from notifications.adapters import mail, report, sales
 from notifications.adapters.days import DynamoDays
 from notifications.adapters.images import Sources
 from notifications.adapters.once import Once, Result, TransactionalStore
 from notifications.domain import Day
+from notifications.requests import ReportSales
 from shared.clients import client
 from shared.config import setting
+
+REPORTED_DAYS = 30
+"""The day, and those before it that it is seen beside."""
 
 # Makes a boto3 client of the service that it is given the name of.
 Aws = Callable[[str], Any]
@@ -92,6 +96,42 @@ def rebuild_stats(
         )
 
     return rebuild
+
+
+def report_sales(aws: Aws = client) -> Callable[[ReportSales, Any], Result]:
+    """Return `(what to report, Lambda's context) -> result`: mails a day once."""
+    dynamodb = aws("dynamodb")
+    days = DynamoDays(dynamodb, setting("DAYS_TABLE"))
+    shelf = report.S3Shelf(aws("s3"), setting("REPORTS_BUCKET"))
+    post = mail.SesPost(aws("ses"), setting("SENDER_EMAIL"))
+    operator = setting("OPERATOR_EMAIL")
+    store = TransactionalStore(setting("IDEMPOTENCY_TABLE"), dynamodb, lambda _: [])
+
+    def write(day: date) -> tuple[Day, list[str]]:
+        month = days.days([day - timedelta(days=ago) for ago in range(REPORTED_DAYS)[::-1]])
+        table, chart = report.files_of(day)
+        files = {
+            table: ("text/csv; charset=utf-8", report.table(month)),
+            chart: ("image/svg+xml", report.chart(month)),
+        }
+        return month[-1], shelf.put(files)
+
+    def work(day: date) -> Result:
+        # The mail comes last: it names files that are there.
+        reported, places = write(day)
+        post.send(report.mail(reported, operator, places))
+        return {"outcome": "mailed", "day": day.isoformat(), "files": places}
+
+    once = Once(work, name="reportSales", store=store)
+
+    def run(wanted: ReportSales, context: Any) -> Result:
+        day = use_cases.day_to_report(wanted.day, _today())
+        if wanted.again:
+            return {"outcome": "written", "day": day.isoformat(), "files": write(day)[1]}
+        once.invoked(context)
+        return once(day.isoformat(), day)
+
+    return run
 
 
 def _sources(dynamodb: Any) -> Sources:

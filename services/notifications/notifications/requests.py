@@ -41,6 +41,24 @@ def day(content: Mapping[str, Any]) -> date | None:
     raise InvalidRequest(Fault("day", "must be a date such as 2026-11-24"))
 
 
+@dataclass(frozen=True, slots=True)
+class ReportSales:
+    """Report a day; None: yesterday. `again`: write its files anew, and mail nobody."""
+
+    day: date | None
+    again: bool
+
+
+def report(event: Any) -> ReportSales:
+    """Read `{"day", "again"}`; a schedule's event has neither."""
+    if not isinstance(event, Mapping):
+        raise InvalidRequest(Fault("", "must be an object"))
+    again = event.get("again", False)
+    if not isinstance(again, bool):
+        raise InvalidRequest(Fault("again", "must be true or false"))
+    return ReportSales(day(event), again)
+
+
 def rebuild(event: Any) -> Rebuild | None:
     """Read `{"begun": …}`, how far a rebuild has come; `{}` begins one."""
     if not isinstance(event, Mapping):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
 from notifications import domain
@@ -262,6 +262,14 @@ def get_stats(day: date, *, days: Days, today: date) -> Day | None:
     if day > today or not domain.is_kept(day, today):
         return None
     return domain.day_of(day, days.figures(day))
+
+
+def day_to_report(wanted: date | None, today: date) -> date:
+    """Return the day to report, yesterday if none is wanted; raise ValueError if it is not over."""
+    day = wanted or today - timedelta(days=1)
+    if day >= today or not domain.is_kept(day, today):
+        raise ValueError(f"day: {day} is not over yet, or no longer kept")
+    return day
 
 
 def _following(table: str, names: Sequence[str]) -> str:
