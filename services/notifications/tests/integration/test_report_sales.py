@@ -1,4 +1,4 @@
-"""reportSales on a real S3, SES and DynamoDB: a day is mailed once, and its files can be renewed."""
+"""reportSales on a real S3, SES and DynamoDB: a day is mailed once, its files can be renewed."""
 
 import os
 from collections.abc import Callable

@@ -89,7 +89,7 @@ def test_a_day_is_reported_when_it_is_over() -> None:
     assert day_to_report(None, TODAY) == TODAY - timedelta(days=1)
     assert day_to_report(date(2026, 11, 1), TODAY) == date(2026, 11, 1)
     for wrong in (TODAY, TODAY + timedelta(days=1), date(2020, 1, 1)):
-        with pytest.raises(ValueError, match="^day: "):
+        with pytest.raises(ValueError, match=r"^day: "):
             day_to_report(wrong, TODAY)
 
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import boto3
 import psycopg
@@ -505,8 +505,9 @@ def a_day_that_was_lost(world: World) -> Mapping[str, Sequence[str]]:
 
 @breaks("sales_are_what_was_confirmed")
 def sales_of_what_nobody_ordered(world: World) -> Mapping[str, Sequence[str]]:
-    world.put(world.consumers.sales, {"day": "2020-02-02", "sku": "sku-x", "units": 1})
-    return {"sales_are_what_was_confirmed": ["2020-02-02 sku-x"]}
+    day = (datetime.now(UTC) - timedelta(days=9)).date().isoformat()
+    world.put(world.consumers.sales, {"day": day, "sku": "sku-x", "units": 1})
+    return {"sales_are_what_was_confirmed": [f"{day} sku-x"]}
 
 
 @pytest.mark.parametrize(
@@ -774,7 +775,7 @@ def test_a_fact_that_is_lost_within_what_is_kept_is_found_after_a_clean_up(world
     order = world.an_order("CONFIRMED")
     world.change(
         "orders",
-        "UPDATE orders SET closed_at = now() - interval '80 days' WHERE id = :id",
+        "UPDATE orders SET closed_at = now() - interval '50 days' WHERE id = :id",
         "DELETE FROM outbox WHERE subject = CAST(:id AS uuid)::text AND type = 'order.placed.v1'",
         id=order,
     )
