@@ -59,7 +59,7 @@ def trade(cloud: Cloud, day: date, made_up: Callable[[str], str]) -> dict[str, A
     lines = (OrderLine(sku, 2, 250), OrderLine(made_up(unique("sku")), 1, 300))
     common = (who.id, who.email, "EUR", 800)
     orders = [made_up(str(uuid7())) for _ in range(3)]
-    facts = [OrderPlaced(order_id, 1, *common, lines) for order_id in orders]
+    facts: list[Any] = [OrderPlaced(order_id, 1, *common, lines) for order_id in orders]
     bodies = []
     for fact in (
         *facts,

@@ -53,7 +53,7 @@ def table(days: Sequence[Day]) -> str:
 def chart(days: Sequence[Day]) -> str:
     """Return an SVG: how the orders of each day ended, stacked."""
     highest = max([sum(day.orders[name] for name in _BARS) for day in days] + [1])
-    floor = _HEIGHT - _BOTTOM
+    floor = float(_HEIGHT - _BOTTOM)
     step = (_WIDTH - _LEFT - 16) / len(days)
     title = f"Orders by outcome, {days[0].day} to {days[-1].day} (UTC)"
     parts = [
@@ -82,7 +82,8 @@ def chart(days: Sequence[Day]) -> str:
 
 
 def _bar(day: Day, x: float, width: float, floor: float, scale: float) -> list[str]:
-    parts, y = [], floor
+    parts: list[str] = []
+    y = floor
     for name, colour in _BARS.items():
         height = day.orders[name] * scale
         if not height:
