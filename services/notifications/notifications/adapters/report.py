@@ -53,7 +53,7 @@ def table(days: Sequence[Day]) -> str:
 def chart(days: Sequence[Day]) -> str:
     """Return an SVG: how the orders of each day ended, stacked."""
     highest = max([sum(day.orders[name] for name in _BARS) for day in days] + [1])
-    floor = float(_HEIGHT - _BOTTOM)
+    floor = _HEIGHT - _BOTTOM
     step = (_WIDTH - _LEFT - 16) / len(days)
     title = f"Orders by outcome, {days[0].day} to {days[-1].day} (UTC)"
     parts = [
@@ -64,9 +64,9 @@ def chart(days: Sequence[Day]) -> str:
         f'<text x="{_LEFT}" y="20">{title}</text>',
     ]
     for at, (name, colour) in enumerate(_BARS.items()):
-        x = _LEFT + at * 110
-        parts.append(f'<rect x="{x}" y="30" width="10" height="10" fill="{colour}"/>')
-        parts.append(f'<text x="{x + 15}" y="39">{name}</text>')
+        left = _LEFT + at * 110
+        parts.append(f'<rect x="{left}" y="30" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{left + 15}" y="39">{name}</text>')
     for value in sorted({0, highest // 2, highest}):
         y = floor - (floor - _TOP) * value / highest
         parts.append(f'<path d="M{_LEFT} {y:.1f}H{_WIDTH - 16}" stroke="#dddddd"/>')
