@@ -105,6 +105,10 @@ remove: setup ## Remove the five stacks from the local cloud
 url: ## Print the API's base URL
 	@echo "http://127.0.0.1:$(ORDERFLOW_PORT)/_aws/execute-api/orders-$(STAGE)/$(STAGE)"
 
+.PHONY: stats-url
+stats-url: ## Print the base URL of the figures: curl "$$(make -s stats-url)/stats?day=2026-11-24"
+	@echo "http://127.0.0.1:$(ORDERFLOW_PORT)/_aws/execute-api/notifications-$(STAGE)/$(STAGE)"
+
 .PHONY: curl-examples
 curl-examples: setup ## Print working curl lines for every call of the API
 	@$(PYTHON) tools/curl_examples.py
@@ -141,6 +145,14 @@ parked: setup ## List the orders that wait for an operator: make parked [STAGE=�
 resume: setup ## Let a parked order go on: make resume ORDER=…
 	@: "$${ORDER:?which one? make resume ORDER=…}"
 	@$(REACH) && $(PYTHON) -m tools.parked --stage "$(STAGE)" resume "$$ORDER"
+
+.PHONY: rebuild-stats
+rebuild-stats: setup ## Make the shop's days anew from the tables: make rebuild-stats [STAGE=…]
+	@$(REACH) && $(PYTHON) -m tools.stats --stage "$(STAGE)" rebuild
+
+.PHONY: report
+report: setup ## Report a day's sales: make report [DAY=2026-11-24] [AGAIN=1] [STAGE=…]
+	@$(REACH) && $(PYTHON) -m tools.stats --stage "$(STAGE)" report $(if $(DAY),--day "$(DAY)") $(if $(filter-out 0,$(AGAIN)),--again)
 
 .PHONY: check-invariants
 check-invariants: setup ## Ask the audit whether the books balance: make check-invariants [PATIENCE="effects=0"]

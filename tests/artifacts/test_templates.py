@@ -96,11 +96,14 @@ def test_every_queue_has_dead_letters_and_only_one_sender(packed: Package) -> No
         policy["Queues"][0]["Ref"]: policy["PolicyDocument"]["Statement"]
         for policy in packed.resources("AWS::SQS::QueuePolicy").values()
     }
-    redriven = set()
-    kept = {
-        config["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0]
-        for config in packed.resources("AWS::Lambda::EventInvokeConfig").values()
+    # What fails is named there by Lambda itself, as the role of the function allows.
+    named = {
+        source["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0]
+        for kind in ("AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig")
+        for source in packed.resources(kind).values()
+        if "OnFailure" in source.get("DestinationConfig", {})
     }
+    redriven = set()
     for name in queues.keys() - dead:
         redrive = queues[name]["RedrivePolicy"]
         redriven.add(redrive["deadLetterTargetArn"]["Fn::GetAtt"][0])
@@ -109,8 +112,18 @@ def test_every_queue_has_dead_letters_and_only_one_sender(packed: Package) -> No
         assert statement["Action"] == "sqs:SendMessage", name
         assert statement["Principal"] == {"Service": "sns.amazonaws.com"}, name
         assert statement["Condition"]["ArnEquals"]["aws:SourceArn"], name
-    assert redriven | kept == dead
+    assert redriven | named == dead
     assert len(redriven) == len(queues.keys() - dead)
+
+
+def test_a_stream_is_read_on_behind_what_fails_and_says_what_it_left(packed: Package) -> None:
+    for name, source in packed.resources("AWS::Lambda::EventSourceMapping").items():
+        if source["EventSourceArn"]["Fn::GetAtt"][1] != "StreamArn":
+            continue
+        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
+        assert source["BisectBatchOnFunctionError"] is True, name
+        assert 0 < int(source["MaximumRetryAttempts"]) <= 100, name  # without it: for a day
+        assert source["DestinationConfig"]["OnFailure"]["Destination"], name
 
 
 def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run(packed: Package) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inventory.adapters.commands import command_of, task_token_of
-from notifications.use_cases import compose, confirmed_fact, count_sales, mailed_fact
+from notifications.use_cases import compose, count_sales, counted_fact, mailed_fact
 from orders.domain import Product
 from shared.contracts.orders import FACTS as ORDER_FACTS
 from shared.envelope import read
@@ -54,7 +54,7 @@ def test_notifications_can_write_a_mail_about_every_order_fact(type_: str, later
 
 def test_notifications_count_a_confirmed_order(later: bool) -> None:
     envelope = read(body(facts()["order.confirmed.v1"], later=later))
-    sale = count_sales(confirmed_fact(envelope), envelope.time)
+    sale = count_sales(counted_fact(envelope), envelope.time)
     assert {sku.sku: sku.units for sku in sale.skus} == {"MUG-BLUE": 2, "TEA-GREEN": 1}
     assert sum(sku.revenue for sku in sale.skus) == facts()["order.confirmed.v1"]["data"]["total"]
 

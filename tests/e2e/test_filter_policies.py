@@ -26,7 +26,7 @@ ORDER_FACTS = {contract.TYPE for contract in orders.FACTS}
 WANTED = {
     "inventory-commands": COMMANDS,
     "notifications-email": ORDER_FACTS,
-    "notifications-analytics": {orders.OrderConfirmed.TYPE},
+    "notifications-analytics": ORDER_FACTS - {orders.OrderParked.TYPE},
     "orders-catalogue": {inventory.ProductListed.TYPE},
 }
 """What each queue should get; nothing else may reach it."""

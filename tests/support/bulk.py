@@ -171,7 +171,7 @@ _INVENTORY = (
 _DEALT_WITH = """
     SELECT consumer || '#' || encode(sha256(convert_to('"' || id || '"', 'UTF8')), 'hex')
     FROM outbox CROSS JOIN (VALUES ('sendEmail'), ('countSales')) listening (consumer)
-    WHERE destination = 'events' AND (consumer = 'sendEmail' OR type = 'order.confirmed.v1')
+    WHERE destination = 'events' AND (consumer = 'sendEmail' OR type <> 'order.parked.v1')
 """
 _MAILS = "SELECT subject, type FROM outbox WHERE destination = 'events'"
 _SOLD = """

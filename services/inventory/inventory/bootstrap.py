@@ -24,6 +24,9 @@ RELAY_AGE = timedelta(seconds=10)
 RELAY_SECONDS = 25
 """No new batch after this; the function has 50, and a batch takes some 5 of an outage."""
 
+CLEANING_SECONDS = 100
+"""No new batch after this; the function has 120, and the last batch may take 8."""
+
 
 def handle_commands(log: Logger) -> Callable[[Envelope], use_cases.Answered]:
     """Return `envelope -> answered`: one step of the saga."""
@@ -97,6 +100,15 @@ def relay_outbox() -> Callable[[], int]:
     """Return `() -> how many facts were published`."""
     waiting = _outbox(engine(setting("DATABASE_URL")))
     return partial(waiting.relay, older_than=RELAY_AGE, seconds=RELAY_SECONDS)
+
+
+def clean_up() -> Callable[[], dict[str, int]]:
+    """Return `() -> how much of what was removed`."""
+    from inventory.adapters.cleaning import SqlAttic  # noqa: PLC0415
+
+    days = int(setting("OUTBOX_DAYS"))
+    attic = SqlAttic(engine(setting("DATABASE_URL")), outbox_days=days)
+    return lambda: {"outbox_rows": attic.empty_outbox(seconds=CLEANING_SECONDS)}
 
 
 def migrate() -> Callable[[], str]:

@@ -1,7 +1,8 @@
-"""What a mail says, and what a confirmed order adds to the sales figures."""
+"""What a mail says, what an order adds to the sales figures, and what a day consists of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 # ISO 4217: every other currency has two.
 _MINOR_DIGITS = {
@@ -31,6 +32,12 @@ _REASONS = {
 }
 # A code that is newer than this table must not reach a customer as a code.
 _ANY_REASON = "We could not fulfil the order."
+
+# The mails of a day, which are counted too, are forgotten a day later.
+KEPT_DAYS = 399
+
+# What is counted, by name: `placed`, `units`, `revenue_EUR`, `refused_OUT_OF_STOCK`, …
+Figures = Mapping[str, int]
 
 _NOTHING_KEPT = "You owe nothing: if money was taken for this order, it has been given back."
 
@@ -65,6 +72,64 @@ class SkuSales:
     sku: str
     units: int
     revenue: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one item of another table adds to a day: these figures, until a newer image of it."""
+
+    source: str
+    day: date
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The shop's day: the sum of its shares, sorted into what a reader asks for."""
+
+    day: date
+    orders: Mapping[str, int]
+    units: int
+    revenue: Mapping[str, int]
+    refusals: Mapping[str, int]
+    emails: int
+
+
+def growth(known: Figures, seen: Figures) -> dict[str, int]:
+    """Return what `seen` adds to what is known of the same item: nothing, if it is older.
+
+    Nothing that is counted ever gets less, so of two images of one item the larger is the newer.
+    """
+    return {
+        name: amount - known.get(name, 0)
+        for name, amount in seen.items()
+        if amount > known.get(name, 0)
+    }
+
+
+def is_kept(day: date, today: date) -> bool:
+    """Whether figures of this day are kept: what they consist of must not have expired."""
+    return (today - day).days <= KEPT_DAYS
+
+
+def day_of(day: date, figures: Figures) -> Day:
+    """Sort a day's figures; what is not counted yet is 0."""
+
+    def those(prefix: str) -> dict[str, int]:
+        return {
+            name.removeprefix(prefix): figures[name]
+            for name in sorted(figures)
+            if name.startswith(prefix)
+        }
+
+    return Day(
+        day,
+        {name: figures.get(name, 0) for name in ("placed", "confirmed", "rejected", "cancelled")},
+        figures.get("units", 0),
+        those("revenue_"),
+        those("refused_"),
+        figures.get("emails", 0),
+    )
 
 
 def money(amount: int, currency: str) -> str:

@@ -41,6 +41,7 @@ def audit() -> Callable[[Any], Sequence[Finding]]:
         outboxes=int(setting("OUTBOXES_SECONDS")),
         effects=int(setting("EFFECTS_SECONDS")),
         deploys=int(setting("DEPLOYS_SECONDS")),
+        facts=int(setting("FACTS_DAYS")) * 24 * 3600,
     )
     return partial(use_cases.audit, usual=usual, books=books)
 

@@ -32,17 +32,19 @@ class Patience:
 
     `sagas`: the longest run of one. `outboxes`: until what is committed is published.
     `effects`: until what is published has taken effect at every consumer. `deploys`: until a
-    stack that has made its tables listens to its topics.
+    stack that has made its tables listens to its topics. `facts`: how long facts are certain to be
+    kept after their order is closed; what is older is not compared with them.
     """
 
     sagas: int
     outboxes: int
     effects: int
     deploys: int
+    facts: int = 60 * 24 * 3600
 
     def __post_init__(self) -> None:
         """Refuse what no time can be."""
-        for name in ("sagas", "outboxes", "effects", "deploys"):
+        for name in ("sagas", "outboxes", "effects", "deploys", "facts"):
             value = getattr(self, name)
             if type(value) is not int or value < 0:
                 raise ValueError(f"{name}: {value!r} is no number of seconds")

@@ -24,6 +24,9 @@ RELAY_AGE = timedelta(seconds=10)
 RELAY_SECONDS = 25
 """No new batch after this; the function has 50, and a batch takes some 10 of an outage."""
 
+CLEANING_SECONDS = 100
+"""For each of two kinds of rows; the function has 240, and the last batch may take 8."""
+
 # The order, or the step, is committed when these calls are made, and the relay makes them again:
 # give up while there is time left to answer.
 _IMPATIENT: Mapping[str, Any] = {"read_timeout": 2, "attempts": 2}
@@ -104,6 +107,25 @@ def relay_outbox() -> Callable[[], int]:
     deliver = dispatcher(_saga(**_IMPATIENT), _publisher(**_IMPATIENT))
     waiting = Outbox(engine(setting("DATABASE_URL")), outbox, deliver)
     return partial(waiting.relay, older_than=RELAY_AGE, seconds=RELAY_SECONDS)
+
+
+def clean_up() -> Callable[[], dict[str, int]]:
+    """Return `() -> how much of what was removed`."""
+    from orders.adapters.cleaning import SqlAttic
+
+    attic = SqlAttic(
+        engine(setting("DATABASE_URL")),
+        key_days=int(setting("IDEMPOTENCY_KEY_DAYS")),
+        outbox_days=int(setting("OUTBOX_DAYS")),
+    )
+
+    def clean() -> dict[str, int]:
+        return {
+            "idempotency_keys": attic.forget_keys(seconds=CLEANING_SECONDS),
+            "outbox_rows": attic.empty_outbox(seconds=CLEANING_SECONDS),
+        }
+
+    return clean
 
 
 def resume_order() -> Callable[[UUID], use_cases.Outcome]:

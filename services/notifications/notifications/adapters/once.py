@@ -62,16 +62,20 @@ class TransactionalStore(DynamoDBPersistenceLayer):
         self._commit([done, *self._writes(json.loads(data_record.response_data))])
 
     def _commit(self, items: Sequence[Mapping[str, Any]]) -> None:
-        # boto3 does not repeat a transaction that met another one at a popular sku.
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                self.client.transact_write_items(TransactItems=items)
-            except ClientError as error:
-                if attempt == _ATTEMPTS or not _collided(error):
-                    raise
-                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 (jitter)
-            else:
-                return
+        transact(self.client, items)
+
+
+def transact(client: Any, items: Sequence[Mapping[str, Any]]) -> None:
+    """Write all or none; boto3 does not repeat a transaction that met another one at an item."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            client.transact_write_items(TransactItems=items)
+        except ClientError as error:
+            if attempt == _ATTEMPTS or not _collided(error):
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 (jitter)
+        else:
+            return
 
 
 class Once:
@@ -109,6 +113,11 @@ class Once:
         """Run the work, or, if it has run for this fact, return what it returned."""
         result: Result = self._run(fact_id=fact_id, arguments=arguments)
         return result
+
+
+def later(period: timedelta) -> int:
+    """Return when the period will be over, as DynamoDB's TTL reads it."""
+    return int(time.time() + period.total_seconds())
 
 
 def _collided(error: ClientError) -> bool:

@@ -1,4 +1,4 @@
-"""Queue notifications-analytics: each confirmed order into the figures of its day and skus."""
+"""Queue notifications-analytics: what becomes of orders, and what each sold, into the figures."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from notifications import bootstrap
-from notifications.use_cases import confirmed_fact
+from notifications.use_cases import counted_fact
 from shared.batch import handle_each
 from shared.envelope import read
 from shared.observability import correlated, count, logger, metrics
@@ -22,7 +22,7 @@ def add(record: SQSRecord) -> None:
     try:
         envelope = read(record.body)
         subject = envelope.subject
-        result = count_once(envelope.id, confirmed_fact(envelope), envelope.time)
+        result = count_once(envelope.id, counted_fact(envelope), envelope.time)
     except Exception:
         with correlated(log, subject):
             log.exception("sale_failed", extra={"sqs_message_id": record.message_id})

@@ -30,11 +30,13 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Tables:
-    """Names of three tables of this test's own."""
+    """Names of tables of this test's own."""
 
     idempotency: str
     deliveries: str
     sales: str
+    outcomes: str
+    days: str
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,22 @@ class Cloud:
             for item in self.items(self.tables.sales)
         }
 
+    def changes(self) -> list[dict[str, Any]]:
+        """Return every record of the tables' streams, as Lambda hands them to a function."""
+        streams = self.client("dynamodbstreams")
+        found = []
+        for table in (self.tables.outcomes, self.tables.sales, self.tables.deliveries):
+            arn = self.client("dynamodb").describe_table(TableName=table)["Table"][
+                "LatestStreamArn"
+            ]
+            for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+                iterator = streams.get_shard_iterator(
+                    StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+                )["ShardIterator"]
+                records = streams.get_records(ShardIterator=iterator)["Records"]
+                found += [record | {"eventSourceARN": arn} for record in records]
+        return found
+
     def mails(self, recipient: str | None = None) -> list[dict[str, Any]]:
         url = f"{self.endpoint}/_aws/ses"
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 (loopback)
@@ -137,7 +155,12 @@ class Cloud:
 def cloud(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Return the cloud with fresh tables, and every setting that the handlers read."""
     prefix = f"test-{uuid7().hex[-12:]}"
-    tables = Tables(f"{prefix}-idempotency", f"{prefix}-deliveries", f"{prefix}-sales")
+    tables = Tables(
+        *(
+            f"{prefix}-{table}"
+            for table in ("idempotency", "deliveries", "sales", "outcomes", "days")
+        )
+    )
     for name, value in {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
@@ -149,6 +172,8 @@ def cloud(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Cloud:
         "IDEMPOTENCY_TABLE": tables.idempotency,
         "DELIVERIES_TABLE": tables.deliveries,
         "SALES_TABLE": tables.sales,
+        "OUTCOMES_TABLE": tables.outcomes,
+        "DAYS_TABLE": tables.days,
         "SENDER_EMAIL": SENDER,
         "OPERATOR_EMAIL": f"operator-{prefix}@example.org",
     }.items():
@@ -185,6 +210,8 @@ def _create(cloud: Cloud, tables: Tables) -> None:
         ("IdempotencyTable", tables.idempotency),
         ("DeliveriesTable", tables.deliveries),
         ("SalesTable", tables.sales),
+        ("OutcomesTable", tables.outcomes),
+        ("DaysTable", tables.days),
     ):
         properties = resources[key]["Properties"]
         dynamodb.create_table(
@@ -192,4 +219,10 @@ def _create(cloud: Cloud, tables: Tables) -> None:
             BillingMode=properties["BillingMode"],
             AttributeDefinitions=properties["AttributeDefinitions"],
             KeySchema=properties["KeySchema"],
+            **_stream(properties),
         )
+
+
+def _stream(properties: dict[str, Any]) -> dict[str, Any]:
+    described = properties.get("StreamSpecification")
+    return {"StreamSpecification": {"StreamEnabled": True, **described}} if described else {}

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from notifications import bootstrap
-from notifications.use_cases import confirmed_fact
+from notifications.use_cases import counted_fact
 from shared.envelope import Envelope, read
 
 Handlers = Callable[[str], ModuleType]
@@ -83,12 +83,34 @@ def test_a_poison_message_fails_alone_in_its_batch(
     assert cloud.sold() == FIGURES
 
 
-def test_an_order_that_was_only_placed_is_no_sale(cloud: Any, handlers: Handlers) -> None:
+def test_an_order_that_was_only_placed_is_no_sale_but_an_outcome(
+    cloud: Any, handlers: Handlers
+) -> None:
     event = cloud.captured("analytics_one_order")
     record = event["Records"][0]
     record["body"] = record["body"].replace("order.confirmed.v1", "order.placed.v1")
-    answer = handlers("count_sales").handler(event, cloud.invocation())
-    assert len(answer["batchItemFailures"]) == 1
+    assert handlers("count_sales").handler(event, cloud.invocation()) == {"batchItemFailures": []}
+    assert cloud.sold() == {}
+    (outcome,) = cloud.items(cloud.tables.outcomes)
+    assert (outcome["type"], outcome["day"]) == ("order.placed.v1", DAY)
+
+
+def test_a_refused_order_is_kept_with_its_reason_and_sells_nothing(
+    cloud: Any, handlers: Handlers
+) -> None:
+    event = cloud.captured("email_five_facts")
+    bodies = [json.loads(record["body"]) for record in event["Records"]]
+    (rejected,) = [body for body in bodies if body["type"] == "order.rejected.v1"]
+    event["Records"] = [
+        record
+        for record, body in zip(event["Records"], bodies, strict=True)
+        if body["type"] == "order.rejected.v1"
+    ]
+    for _ in range(2):
+        handlers("count_sales").handler(event, cloud.invocation())
+    (outcome,) = cloud.items(cloud.tables.outcomes)
+    assert outcome["order_id"] == rejected["subject"]
+    assert outcome["reason"] == rejected["data"]["reason"]
     assert cloud.sold() == {}
 
 
@@ -108,10 +130,10 @@ def test_wherever_the_worker_is_killed_the_order_is_counted_exactly_once(
     dying = bootstrap.count_sales(cloud.dying("dynamodb", call, after=after))
     dying.invoked(cloud.invocation(milliseconds_left=0))
     with pytest.raises(cloud.Killed):
-        dying(envelope.id, confirmed_fact(envelope), envelope.time)
+        dying(envelope.id, counted_fact(envelope), envelope.time)
     again = bootstrap.count_sales()
     again.invoked(cloud.invocation())
-    assert again(envelope.id, confirmed_fact(envelope), envelope.time)["outcome"] == outcome
+    assert again(envelope.id, counted_fact(envelope), envelope.time)["outcome"] == outcome
     assert cloud.sold() == FIGURES
 
 
@@ -129,13 +151,13 @@ def test_a_worker_that_was_overtaken_does_not_count_again(cloud: Any) -> None:
             if name == "transact_write_items":
                 other = bootstrap.count_sales()
                 other.invoked(cloud.invocation())
-                other(envelope.id, confirmed_fact(envelope), envelope.time)
+                other(envelope.id, counted_fact(envelope), envelope.time)
             return getattr(self._client, name)
 
     slow = bootstrap.count_sales(lambda service: Overtaken(cloud.client(service)))
     slow.invoked(cloud.invocation(milliseconds_left=0))
     with pytest.raises(Exception, match="success in idempotency store"):
-        slow(envelope.id, confirmed_fact(envelope), envelope.time)
+        slow(envelope.id, counted_fact(envelope), envelope.time)
     assert cloud.sold() == FIGURES
 
 
@@ -165,5 +187,5 @@ def test_a_transaction_that_met_another_is_tried_again(cloud: Any) -> None:
 
     busy = bootstrap.count_sales(lambda service: Busy(cloud.client(service)))
     busy.invoked(cloud.invocation())
-    assert busy(envelope.id, confirmed_fact(envelope), envelope.time)["outcome"] == "counted"
+    assert busy(envelope.id, counted_fact(envelope), envelope.time)["outcome"] == "counted"
     assert cloud.sold() == FIGURES

@@ -99,8 +99,8 @@ def test_a_fact_whose_mail_failed_is_not_stale_when_it_comes_again() -> None:
 def test_a_fact_that_nobody_reads_of_is_unreadable_here() -> None:
     with pytest.raises(UnreadableMessage, match=r"stock\.low\.v1"):
         use_cases.mailed_fact(_envelope(PLACED, "stock.low.v1"))
-    with pytest.raises(UnreadableMessage, match=r"order\.placed\.v1"):
-        use_cases.confirmed_fact(_envelope(PLACED, "order.placed.v1"))
+    with pytest.raises(UnreadableMessage, match=r"order\.parked\.v1"):
+        use_cases.counted_fact(_envelope(PARKED, "order.parked.v1"))
 
 
 def test_a_fact_without_a_field_is_unreadable_and_the_error_names_it() -> None:
@@ -112,7 +112,7 @@ def test_fields_that_are_new_to_the_reader_are_ignored() -> None:
     text = wrap(CONFIRMED, source="orders", subject="o1")
     text["data"]["gift"] = True
     envelope = read(msgspec.json.encode(text))
-    assert use_cases.confirmed_fact(envelope) == CONFIRMED
+    assert use_cases.counted_fact(envelope) == CONFIRMED
 
 
 def test_a_sale_falls_on_the_utc_day_of_the_fact() -> None:

@@ -75,6 +75,7 @@ class SqlBooks:
             "outboxes": patience.outboxes,
             "effects": patience.effects,
             "deploys": patience.deploys,
+            "facts": patience.facts,
             "records_since": consumers.since(consumers.records),
             "mails_since": consumers.since(consumers.deliveries),
             "sales_since": consumers.since(consumers.sales),

@@ -4,15 +4,18 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import boto3
 import psycopg
 import pytest
 import sqlalchemy as sa
 
+from inventory.adapters.cleaning import SqlAttic as InventoryAttic
 from operations.adapters.invariants import invariants
 from operations.domain import Patience
+from orders.adapters.cleaning import SqlAttic as OrdersAttic
 from tests.support.postgres import auditor_url
 
 from .conftest import AT_ONCE, World
@@ -502,8 +505,9 @@ def a_day_that_was_lost(world: World) -> Mapping[str, Sequence[str]]:
 
 @breaks("sales_are_what_was_confirmed")
 def sales_of_what_nobody_ordered(world: World) -> Mapping[str, Sequence[str]]:
-    world.put(world.consumers.sales, {"day": "2020-02-02", "sku": "sku-x", "units": 1})
-    return {"sales_are_what_was_confirmed": ["2020-02-02 sku-x"]}
+    day = (datetime.now(UTC) - timedelta(days=9)).date().isoformat()
+    world.put(world.consumers.sales, {"day": day, "sku": "sku-x", "units": 1})
+    return {"sales_are_what_was_confirmed": [f"{day} sku-x"]}
 
 
 @pytest.mark.parametrize(
@@ -718,3 +722,62 @@ def _forget_record(world: World, order: str, type_: str, consumer: str) -> str:
     )
     world.take(world.consumers.records, {"id": record})
     return record
+
+
+# ── after a clean-up ────────────────────────────────────────────────────────────────────────────
+
+_AGES = {
+    "orders": (
+        """
+        UPDATE orders SET placed_at = placed_at - interval '100 days',
+            closed_at = closed_at - interval '100 days'
+        WHERE status IN ('CONFIRMED', 'REJECTED', 'CANCELLED')
+        """,
+        """
+        UPDATE outbox SET created_at = created_at - interval '100 days',
+            published_at = published_at - interval '100 days',
+            body = CASE WHEN destination = 'events' THEN jsonb_set(
+                body, '{time}', to_jsonb((body ->> 'time')::timestamptz - interval '100 days')
+            ) ELSE body END
+        FROM orders WHERE orders.id::text = subject AND closed_at IS NOT NULL
+        """,
+    ),
+    "inventory": (
+        "UPDATE deliveries SET received_at = received_at - interval '100 days'",
+        """
+        UPDATE outbox SET created_at = created_at - interval '100 days',
+            published_at = published_at - interval '100 days'
+        """,
+    ),
+}
+
+
+def test_an_audit_is_silent_after_a_clean_up_of_what_is_old(world: World) -> None:
+    for database, statements in _AGES.items():
+        world.change(database, *statements)
+    for item in world.items(world.consumers.sales):
+        world.take(world.consumers.sales, {name: item[name] for name in ("day", "sku")})
+        day = date.fromisoformat(str(item["day"])) - timedelta(days=100)
+        world.put(world.consumers.sales, item | {"day": day.isoformat()})
+    assert world.violations() == {}
+
+    attic = OrdersAttic(world.orders, key_days=30, outbox_days=90)
+    assert attic.empty_outbox(seconds=60) > 0
+    InventoryAttic(world.inventory, outbox_days=90).empty_outbox(seconds=60)
+
+    assert world.violations() == {}
+    # Who asked for what is no longer kept would be told of it.
+    missed = world.violations(replace(AT_ONCE, facts=1000 * 24 * 3600))
+    assert {"an_order_was_placed_once", "an_order_ended_once"} <= missed.keys()
+
+
+def test_a_fact_that_is_lost_within_what_is_kept_is_found_after_a_clean_up(world: World) -> None:
+    order = world.an_order("CONFIRMED")
+    world.change(
+        "orders",
+        "UPDATE orders SET closed_at = now() - interval '50 days' WHERE id = :id",
+        "DELETE FROM outbox WHERE subject = CAST(:id AS uuid)::text AND type = 'order.placed.v1'",
+        id=order,
+    )
+    found = world.violations()
+    assert [each.subject for each in found["an_order_was_placed_once"]] == [order]

@@ -37,7 +37,9 @@ def test_a_run_stops_looking_before_it_would_be_killed_and_before_the_next_begin
     # What is in hand when time is up: three undos and a saga asked for, and a start, each tried
     # three times for five seconds.
     assert bootstrap.RECONCILE_SECONDS + 5 * 3 * 5 < function["timeout"] <= 5 * 60
-    assert function["events"] == [{"schedule": "rate(5 minutes)"}]
+    assert function["events"] == [{"schedule": "${self:custom.schedules.reconcile}"}]
+    for stage in described()["custom"]["schedulesOf"].values():
+        assert stage["reconcile"] == {"rate": "rate(5 minutes)", "enabled": True}
 
 
 def test_every_stage_gives_the_relay_two_rounds_before_a_saga_is_missed() -> None:

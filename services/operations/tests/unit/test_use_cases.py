@@ -54,7 +54,7 @@ def test_whoever_asks_may_say_how_patient_to_be() -> None:
         ({"outboxes": 1.5}, "outboxes: 1.5"),
         ({"deploys": None}, "deploys: None"),
         ({"effects": True}, "effects: True"),
-        ({"effect": 0}, "effect: unknown; one of sagas, outboxes, effects, deploys"),
+        ({"effect": 0}, "effect: unknown; one of sagas, outboxes, effects, deploys, facts"),
         ([], "[] is no object"),
         (None, "None is no object"),
     ],

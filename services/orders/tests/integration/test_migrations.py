@@ -14,14 +14,14 @@ from .conftest import MIGRATIONS
 
 def test_migrating_twice_is_migrating_once() -> None:
     with database(None) as engine:
-        assert [migrate(engine, MIGRATIONS) for _ in range(2)] == ["0001", "0001"]
+        assert [migrate(engine, MIGRATIONS) for _ in range(2)] == ["0002", "0002"]
 
 
 def test_migrating_side_by_side_is_migrating_once() -> None:
     with database(None) as engine, ExitStack() as stack, ThreadPoolExecutor(4) as pool:
         engines = [stack.enter_context(second(engine)) for _ in range(4)]
         revisions = list(pool.map(lambda each: migrate(each, MIGRATIONS), engines))
-        assert revisions == ["0001"] * 4
+        assert revisions == ["0002"] * 4
 
 
 def test_the_tables_have_the_columns_that_the_code_names(postgres: sa.Engine) -> None:

@@ -7,7 +7,8 @@ WITH due AS (
     FROM outbox f
     CROSS JOIN (VALUES ('sendEmail'), ('countSales')) consumer (name)
     WHERE f.destination = 'events'
-      AND (consumer.name = 'sendEmail' OR f.type = 'order.confirmed.v1')
+      -- An order that is parked is news for a person, and nothing to count.
+      AND (consumer.name = 'sendEmail' OR f.type <> 'order.parked.v1')
       AND f.published_at >= :records_since + make_interval(secs => :deploys)
       AND f.published_at < :scanned_at - make_interval(secs => :effects)
       -- A record expires after 30 days.

@@ -38,3 +38,5 @@ SELECT
     END
 FROM due FULL JOIN sold s USING (day, sku, measure)
 WHERE coalesce(s.amount, 0) NOT BETWEEN coalesce(least, 0) AND coalesce(most, 0)
+  -- Of a day before that, facts are no longer kept; a day later the facts of the whole day are.
+  AND day > ((now() - make_interval(secs => :facts)) AT TIME ZONE 'UTC')::date

@@ -5,4 +5,6 @@ SELECT
     CASE WHEN o.id IS NULL THEN 'no fact: no such order' ELSE 'once' END
 FROM orders o
 FULL JOIN told t ON t.subject = o.id::text
-WHERE o.id IS NULL OR t.placed IS DISTINCT FROM 1
+WHERE (o.id IS NULL OR t.placed IS DISTINCT FROM 1)
+  -- Facts of an order that closed before that are no longer kept.
+  AND (o.closed_at IS NULL OR o.closed_at > now() - make_interval(secs => :facts))

@@ -11,5 +11,7 @@ LEFT JOIN LATERAL (
     WHERE t.versions & (1::bigint << (n - 1)) <> 0
 ) v ON t.facts IS DISTINCT FROM o.version
     OR t.versions IS DISTINCT FROM (1::bigint << o.version) - 1
-WHERE t.facts IS DISTINCT FROM o.version
-   OR t.versions IS DISTINCT FROM (1::bigint << o.version) - 1
+WHERE (t.facts IS DISTINCT FROM o.version
+   OR t.versions IS DISTINCT FROM (1::bigint << o.version) - 1)
+  -- Facts of an order that closed before that are no longer kept.
+  AND (o.closed_at IS NULL OR o.closed_at > now() - make_interval(secs => :facts))
