@@ -126,21 +126,24 @@ def _operate(cell: Cell, ground: Ground, rules: list[str], result: Result, withi
     def waits() -> bool:
         order = ground.order(result.order_id)
         result.hits = ground.faults.all()[rules[0]]["hits"]
-        if order.over:
+        if ground.over(result.order_id):
             return True  # something else failed: it never came by this task
         if cell.task.kind is Kind.PARK:
             return result.hits >= cell.least_hits
         return order.parked_at is not None
 
     def parked() -> bool:
-        order = ground.order(result.order_id)
-        return order.over or order.parked_at is not None
+        return (
+            ground.order(result.order_id).parked_at is not None
+            # Asked last: it may park meanwhile.
+            or ground.over(result.order_id)
+        )
 
     eventually(waits, f"{result.order_id} waits for an operator", within=within, every=0.5)
     while rules:
         ground.faults.remove(rules.pop())
     eventually(parked, f"{result.order_id} is parked", within=within, every=0.5)
-    if ground.order(result.order_id).over:
+    if ground.over(result.order_id):
         return
     result.parked_at = ground.order(result.order_id).parked_at
     result.parked_status = ground.shop.order(result.order_id)["status"]

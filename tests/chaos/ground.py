@@ -45,8 +45,8 @@ class Seen:
     parked_at: str | None
 
     @property
-    def over(self) -> bool:
-        """Whether it is closed, and waits for no operator."""
+    def closed(self) -> bool:
+        """Whether it is closed, and waits for no operator; its saga may go on."""
         return self.status not in ("PLACED", "PARKED") and self.parked_at is None
 
 
@@ -253,10 +253,14 @@ class Ground:
             order = self.order(order_id)
             if order.parked_at is not None:
                 outcomes.append(self.resume(order_id))
-            return order.over
+            return order.closed
 
         eventually(closed, f"{order_id} is resumed and closed", within=within, every=1)
         return outcomes
+
+    def over(self, order_id: str) -> bool:
+        """Whether an order is closed and its saga has ended."""
+        return self.order(order_id).closed and self.execution(order_id) != "RUNNING"
 
     def until_over(self, order_id: str, *, within: float) -> Mapping[str, Any]:
         """Wait for the end of an order and of its saga; return it as a customer sees it."""
