@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -40,7 +40,9 @@ REFUSALS = {"DescribeExecution": "ExecutionDoesNotExist"}
 
 
 class Edge(BaseHTTPRequestHandler):
-    """AWS as these functions see it: it takes everything."""
+    """AWS as these functions see it: it takes everything, and remembers one attribute."""
+
+    generation: ClassVar[dict[str, str] | None] = None
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -49,13 +51,22 @@ class Edge(BaseHTTPRequestHandler):
         if refusal:
             answer = json.dumps({"__type": refusal}).encode()
         elif operation:
-            answer = json.dumps(ANSWERS.get(operation, {})).encode()
+            answer = json.dumps(self._answer(operation, json.loads(body))).encode()
         else:
             answer = SENT if b"Action=SendEmail" in body else PUBLISHED
         self.send_response(400 if refusal else 200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def _answer(self, operation: str, asked: Any) -> Any:
+        if operation == "BatchGetItem":
+            return {"Responses": {key: [] for key in asked["RequestItems"]}, "UnprocessedKeys": {}}
+        if operation == "UpdateItem":
+            Edge.generation = asked.get("ExpressionAttributeValues", {}).get(":new")
+        if operation == "GetItem" and Edge.generation:
+            return {"Item": {"building": Edge.generation}}
+        return ANSWERS.get(operation, {})
 
     def do_GET(self) -> None:
         """Answer as S3: with a price list of one good row and one faulty one."""
@@ -146,6 +157,7 @@ def orders(run: Run) -> None:
     assert len(json.loads(run("listOrders", asked)["body"])["orders"]) == 2
     for name in ("getDocs", "getOpenapi"):
         assert run(name, {})["statusCode"] == 200
+    run("cleanUp", {})
     run("relayOutbox", {})
 
 
@@ -161,6 +173,7 @@ def inventory(run: Run) -> None:
     for name in ("reserve", "ship", "cancel_shipment", "release", "batch_with_poison"):
         answer = run("handleCommands", captured("inventory", name))
         assert len(answer["batchItemFailures"]) == (name == "batch_with_poison")
+    run("cleanUp", {})
     run("relayOutbox", {})
 
 
@@ -171,6 +184,20 @@ def notifications(run: Run) -> None:
     assert run("countSales", captured("notifications", "analytics_one_order")) == {
         "batchItemFailures": []
     }
+    tables = environment(deployed(run.packed, "countDay"))
+    change = {
+        "eventName": "INSERT",
+        "eventSource": "aws:dynamodb",
+        "eventSourceARN": f"arn:aws:dynamodb:x:x:table/{tables['SALES_TABLE']}/stream/x",
+        "dynamodb": {
+            "SequenceNumber": "1",
+            "NewImage": {"day": {"S": "2026-11-24"}, "sku": {"S": "PEN"}, "units": {"N": "3"}},
+        },
+    }
+    assert run("countDay", {"Records": [change]}) == {"batchItemFailures": []}
+    assert run("getStats", {"queryStringParameters": None})["statusCode"] == 200
+    assert run("rebuildStats", {})["done"]
+    assert run("reportSales", {})["outcome"] == "mailed"
 
 
 def operations(run: Run) -> None:

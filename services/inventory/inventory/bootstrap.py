@@ -104,7 +104,7 @@ def relay_outbox() -> Callable[[], int]:
 
 def clean_up() -> Callable[[], dict[str, int]]:
     """Return `() -> how much of what was removed`."""
-    from inventory.adapters.cleaning import SqlAttic  # noqa: PLC0415
+    from inventory.adapters.cleaning import SqlAttic
 
     days = int(setting("OUTBOX_DAYS"))
     attic = SqlAttic(engine(setting("DATABASE_URL")), outbox_days=days)

@@ -107,7 +107,9 @@ class Ledger(Protocol):
 class Opened(Protocol):
     """A file's content, to be read once."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
 
     def chunks(self) -> Iterable[bytes]:
         """Yield it in pieces of bounded size."""

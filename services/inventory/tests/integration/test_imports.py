@@ -300,8 +300,9 @@ def test_files_and_deliveries_of_the_same_products_side_by_side_add_up(
         engines = [stack.enter_context(second(postgres)) for _ in range(4)]
         orders = [sorted(skus), skus[::-1], skus, sorted(skus)[::-1]]
         jobs = [import_them, import_them, deliver_them, deliver_them]
-        for job in [pool.submit(*call) for call in zip(jobs, engines, orders, strict=True)]:
-            job.result()
+        calls = zip(jobs, engines, orders, strict=True)
+        for done in [pool.submit(job, engine, lines) for job, engine, lines in calls]:
+            done.result()
     assert [row(postgres, sku).received for sku in skus] == [8] * len(skus)
     assert [len(listed(postgres, sku)) for sku in skus] == [1] * len(skus)
 
