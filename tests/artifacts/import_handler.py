@@ -76,7 +76,7 @@ def _context() -> SimpleNamespace:
         memory_limit_in_mb=512,
         invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:function",
         aws_request_id="11111111-1111-1111-1111-111111111111",
-        get_remaining_time_in_millis=lambda: int(10_000 - time.process_time()),
+        get_remaining_time_in_millis=lambda: int(300_000 - 1000 * time.process_time()),
     )
 
 
