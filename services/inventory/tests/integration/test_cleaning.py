@@ -10,7 +10,8 @@ OLD, YOUNG = 91, 89
 _FACT = sa.text(
     "INSERT INTO outbox (id, destination, type, subject, body, created_at, published_at)"
     " SELECT gen_random_uuid(), 'events', :type, :sku,"
-    " jsonb_build_object('data', jsonb_build_object('version', CAST(:version AS int))),"
+    " jsonb_build_object('subject', CAST(:sku AS text),"
+    " 'data', jsonb_build_object('version', CAST(:version AS int))),"
     " at, CASE WHEN :published THEN at END"
     " FROM (SELECT now() - make_interval(days => :days) AS at) aged"
 )

@@ -46,6 +46,7 @@ def audit(
         "OUTBOXES_SECONDS": "300",
         "EFFECTS_SECONDS": "0",
         "DEPLOYS_SECONDS": "0",
+        "FACTS_DAYS": "88",
     }.items():
         monkeypatch.setenv(name, value)
     sys.modules.pop("operations.handlers.audit", None)

@@ -734,4 +734,4 @@ def test_the_relay_works_through_more_than_one_batch(world: World, aws: FakeAws)
 
 
 def test_migrating_what_is_migrated_changes_nothing() -> None:
-    assert invoke("migrate", {}) == {"revision": "0001"}
+    assert invoke("migrate", {}) == {"revision": "0002"}
