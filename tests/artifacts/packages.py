@@ -31,6 +31,8 @@ STACKS = ("platform", *SERVICES)
 _INPUTS = ("platform", "services", "shared", "tools", "constraints.txt", "package.json")
 _LOCKS = ("package-lock.json", ".python-version")
 _HOUR = 3600
+# The plugins that fill a zip.
+_FILLING = ("  - serverless-python-requirements\n", "  - serverless-bytecode\n")
 _NO_INPUT = (".serverless", "__pycache__", "node_modules", "tests", "*.pyc", "*.egg-info")
 
 
@@ -99,7 +101,12 @@ def _text(value: Any) -> str:
 
 
 def package(stack: str, *, stage: str = "local", copy: str = "first") -> Package:
-    """Package one stack, unless this very content was packaged before; `copy` names the tree."""
+    """Package one stack, unless this very content was packaged before; `copy` names the tree.
+
+    A stage other than the local one gets its template alone: to install the same dependencies once
+    more is what takes the time.
+    """
+    filled = stage == "local"
     copy = copy if stage == "local" else f"{copy}-{stage}"
     tree = FOLDER / _digest() / copy
     folder = tree / ("platform" if stack == "platform" else f"services/{stack}")
@@ -110,8 +117,12 @@ def package(stack: str, *, stage: str = "local", copy: str = "first") -> Package
             _copy(tree)
     with _locked(f"{copy}.{stack}"):
         if not (folder / ".packaged").exists():
+            if not filled:
+                description = folder / "serverless.yml"
+                lines = description.read_text().splitlines(keepends=True)
+                description.write_text("".join(line for line in lines if line not in _FILLING))
             _sls_package(folder, stage)
-            if done.zip.exists():
+            if filled and done.zip.exists():
                 with zipfile.ZipFile(done.zip) as archive:
                     archive.extractall(done.code)
             (folder / ".packaged").touch()
