@@ -303,7 +303,7 @@ def _functions(service: Mapping[str, Any]) -> dict[str, Function]:
 
 
 # IAM names what is allowed, the SDK what is called.
-_CALLED = {"sns:Publish": "sns:PublishBatch"}
+_CALLED = {"sns:Publish": "sns:PublishBatch", "s3:GetObjectVersion": "s3:GetObject"}
 
 
 def _operations(statements: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -4,10 +4,19 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+import boto3
 import pytest
 
 from tests.chaos.cells import Fault, Lasting, generate
-from tests.chaos.graph import CannotBeFaulted, Kind, build, definition, saga, wiring
+from tests.chaos.graph import (
+    CannotBeFaulted,
+    Kind,
+    build,
+    definition,
+    functions,
+    saga,
+    wiring,
+)
 from tests.saga.lint import FORWARD, PARK, UNDO, UNDO_OF
 
 Break = Callable[[dict[str, Any]], Any]
@@ -142,3 +151,14 @@ def test_the_run_fails_for(name: str) -> None:
         build(broken(change), wiring())
 
     assert str(failure.value) == message
+
+
+def test_every_call_that_a_role_allows_is_one_that_can_be_struck() -> None:
+    """IAM has names of its own for some; a rule for one of those would be refused."""
+    allowed = {operation for function in functions() for operation in function.operations}
+    assert allowed
+    session = boto3.Session()
+    for operation in allowed:
+        service, _, name = operation.partition(":")
+        model = session.client(service, region_name="us-east-1").meta.service_model
+        assert name in model.operation_names, operation
