@@ -1,12 +1,13 @@
 """One cell of the fault matrix, from the placed order to its end, compared with what must be."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tests.chaos.cells import Cell, background_rules, by_order, by_sku, cell_rules
 from tests.chaos.graph import Kind
-from tests.chaos.ground import Ground, Kept
+from tests.chaos.ground import Ground, Kept, Seen
 from tests.support.polling import eventually
 
 _PATIENCE = 180
@@ -43,7 +44,13 @@ class Result:
     wrong: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     """Why this was not the experiment that was meant: something else failed on the way."""
-    runs: int = 1
+    earlier: list[list[str]] = field(default_factory=list)
+    """What each run before this one had missed."""
+
+    @property
+    def runs(self) -> int:
+        """How often the cell was run."""
+        return len(self.earlier) + 1
 
     @property
     def ended_as(self) -> str:
@@ -68,17 +75,27 @@ def blank(cell: Cell) -> Result:
 def run(cell: Cell, ground: Ground, sku: str, *, keep_rules: bool = False) -> Result:
     """Run a cell; never raises for what the cell did, the result says what went wrong.
 
-    On a busy machine something else may fail on the way, and the experiment was another one than
-    was meant. It is then repeated with a new order. What ended wrong is never repeated.
     `keep_rules`: leave the rules of a cell whose messages may become dead letters.
     """
-    for number in range(1, RUNS + 1):
-        result = _once(cell, ground, sku, keep_rules=keep_rules)
-        result.runs = number
+    return until_shown(lambda: _once(cell, ground, sku, keep_rules=keep_rules))
+
+
+def until_shown(once: Callable[[], Result]) -> Result:
+    """Run an experiment until it was the one that was meant, RUNS times at most.
+
+    On a busy machine something else may fail on the way. It is then repeated, with a new order;
+    what ended wrong is never repeated, and what was never shown is wrong.
+    """
+    earlier: list[list[str]] = []
+    while True:
+        result = once()
+        result.earlier = earlier
         if result.wrong or not result.missed:
             return result
-    result.wrong += result.missed
-    return result
+        if result.runs == RUNS:
+            result.wrong += result.missed
+            return result
+        earlier = [*earlier, result.missed]
 
 
 def _once(cell: Cell, ground: Ground, sku: str, *, keep_rules: bool) -> Result:
@@ -117,7 +134,7 @@ def _live(cell: Cell, ground: Ground, sku: str, rules: list[str], result: Result
     result.timeline = ground.shop.timeline(order_id)
     if not result.resumed:
         result.hits = faults.all()[own]["hits"]
-    _compare(cell, ground, result)
+    compare(cell, ground, result)
 
 
 def _operate(cell: Cell, ground: Ground, rules: list[str], result: Result, within: float) -> None:
@@ -150,7 +167,21 @@ def _operate(cell: Cell, ground: Ground, rules: list[str], result: Result, withi
     result.resumed = ground.resume_until_closed(result.order_id, within=within)
 
 
-def _compare(cell: Cell, ground: Ground, result: Result) -> None:
+class End(Protocol):
+    """What there is to see of an order once it is over; tests.chaos.ground has it."""
+
+    def kept(self, order_id: str) -> Kept:
+        """What it still holds."""
+
+    def execution(self, order_id: str) -> str:
+        """How its saga ended."""
+
+    def order(self, order_id: str) -> Seen:
+        """The order as the database has it."""
+
+
+def compare(cell: Cell, ground: End, result: Result) -> None:
+    """Note what is not as it must be, or why the experiment shows nothing."""
     nothing_shown, differs = _nothing_shown(cell, result), _differs(cell, result)
     others = _unplanned(cell, result)
     if nothing_shown or (differs and others):

@@ -223,8 +223,13 @@ def main(arguments: Sequence[str]) -> int:
         f"{good} of {len(results)} cells ended as they must, in {seconds:.0f} s; "
         f"{dead} dead letters redriven; books: {balanced}"
     )
-    if again := sum(result.runs > 1 for result in results):
-        console.print(f"{again} cells were run again: something else had failed on their way")
+    if again := [result for result in results if result.earlier]:
+        console.print(f"{len(again)} cells were run again: something else had failed on their way")
+        for result in again:
+            for missed in result.earlier:
+                console.print(
+                    Text(f"    {result.slug}: {'; '.join(missed)}", "dim"), soft_wrap=True
+                )
     for file in files:
         console.print(f"  {file}", soft_wrap=True)
     return 1 if content["wrong"] else 0
