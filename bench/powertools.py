@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,22 +23,9 @@ from orders.domain import Line, Order, Status
 from orders.use_cases import Placed
 from shared.envelope import read
 from shared.ids import uuid7
+from tests.support.invocation import Invocation
 
 CALLS, ROUNDS = 200, 15
-
-
-@dataclass(frozen=True)
-class Context:
-    """What Lambda tells of an invocation."""
-
-    function_name: str = "bench"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:bench"
-    aws_request_id: str = "1b3c5d7e-0000-4000-8000-000000000000"
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Plenty."""
-        return 10_000
 
 
 def _handler(service: str, name: str) -> Any:
@@ -61,7 +47,7 @@ def _pairs() -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
     """Return, by function, a call of the handler and one of the same without Powertools."""
     order = Order(uuid7(), "ada", "ada@example.com", "EUR", (Line("CUP", 2, 900),), 1800,
                   Status.PLACED, 1, datetime.now(UTC))  # fmt: skip
-    context = Context()
+    context = Invocation()
 
     place = _handler("orders", "place_order")
     place.place_order = lambda _: Placed(order, replayed=False, saga_started=True)

@@ -13,6 +13,7 @@ import notifications.bootstrap
 from notifications.adapters.once import Once
 from operations.adapters.invariants import invariants
 from shared.ids import uuid7
+from tests.support.invocation import Invocation
 from tests.support.postgres import database
 
 
@@ -28,13 +29,6 @@ class Keys(DynamoDBPersistenceLayer):
 
     def _update_record(self, data_record: DataRecord) -> None:
         """Nothing to keep."""
-
-
-class Invocation:
-    """What Powertools reads of Lambda's context."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 10_000
 
 
 @pytest.mark.parametrize("consumer", ["sendEmail", "countSales"])

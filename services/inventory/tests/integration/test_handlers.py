@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 
 from inventory.adapters.tables import outbox, stock
 from inventory.domain import tracking_of
+from tests.support.invocation import Invocation
 
 from .conftest import FakeAws
 
@@ -28,27 +28,13 @@ EVENTS = Path(__file__).parents[1] / "events"
 ORDER, SKU, TOKEN = "0199a3b2-7c41-7d52-8e5f-3a6b9c0d1e2f", "CUP-BLUE", "TASK-TOKEN"
 
 
-@dataclass(frozen=True)
-class Context:
-    """What Lambda tells of an invocation."""
-
-    function_name: str = "inventory-test"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:inventory-test"
-    aws_request_id: str = "1b3c5d7e-0000-4000-8000-000000000000"
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Plenty."""
-        return 10_000
-
-
 def function(name: str) -> Any:
     """Import a function as Lambda does; its settings must stand by then."""
     return import_module(f"inventory.handlers.{name}").handler
 
 
 def invoke(name: str, event: Any) -> Any:
-    return function(name)(event, Context())
+    return function(name)(event, Invocation())
 
 
 def event(name: str, *, order: str, sku: str = SKU) -> Any:

@@ -13,11 +13,12 @@ import sqlalchemy as sa
 
 from inventory import bootstrap
 from tests.support.environments import engines_of, fresh_module
+from tests.support.invocation import Invocation
 from tests.support.postgres import url_of
 from tests.support.relay import Relay, relay
 
 from .conftest import FakeAws
-from .test_handlers import Context, deliver, event, function, on_shelf
+from .test_handlers import deliver, event, function, on_shelf
 
 CALLS = 12
 
@@ -40,7 +41,7 @@ def command(aws: FakeAws, wire: Relay) -> Callable[..., dict[str, str]]:
     handler = fresh_module("inventory.handlers.handle_commands").handler
 
     def carry_out(name: str, order: str, sku: str) -> Any:
-        assert handler(event(name, order=order, sku=sku), Context()) == {"batchItemFailures": []}
+        assert handler(event(name, order=order, sku=sku), Invocation()) == {"batchItemFailures": []}
         return aws.replies[f"token-{order}"]
 
     return carry_out

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from shared.ids import uuid7
+from tests.support.invocation import Invocation
 from tests.support.local_cloud import local_cloud
 
 SERVICE = Path(__file__).parents[2]
@@ -37,20 +38,6 @@ class Tables:
     sales: str
     outcomes: str
     days: str
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """What Powertools reads of Lambda's context."""
-
-    remaining: int
-    function_name: str = "notifications-test"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:test"
-    aws_request_id: str = "11111111-1111-1111-1111-111111111111"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.remaining
 
 
 class Killed(BaseException):
@@ -96,7 +83,7 @@ class Cloud:
 
     def invocation(self, *, milliseconds_left: int = 10_000) -> Any:
         """Return the context of an invocation that Lambda will end so soon."""
-        return Invocation(milliseconds_left)
+        return Invocation(remaining=milliseconds_left)
 
     def client(self, service: str) -> Any:
         return boto3.client(service)

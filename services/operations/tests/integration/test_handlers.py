@@ -4,25 +4,15 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from tests.support.invocation import Invocation
 from tests.support.postgres import auditor_url
 
 from .conftest import World
-
-
-@dataclass(frozen=True)
-class Context:
-    """What Lambda tells of an invocation."""
-
-    function_name: str = "operations-test"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:operations-test"
-    aws_request_id: str = "1b3c5d7e-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
@@ -74,7 +64,7 @@ def test_each_violation_is_logged_once_and_counted(
         " WHERE key = :id",
         id=order,
     )
-    answer = json.loads(json.dumps(audit({}, Context())))
+    answer = json.loads(json.dumps(audit({}, Invocation())))
     assert sum(finding["count"] for finding in answer["findings"]) == 2
     told = [vars(line) for line in caplog.records if line.message == "invariant_violated"]
     violated = {line["subject"]: line["invariant"] for line in told}
@@ -89,7 +79,7 @@ def test_each_violation_is_logged_once_and_counted(
 def test_an_audit_that_finds_nothing_counts_nothing_and_says_so(
     audit: Any, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    audit({}, Context())
+    audit({}, Invocation())
     (said,) = (vars(line) for line in caplog.records)
     assert (said["message"], said["violations"]) == ("audited", 0)
     assert counted(capsys) == [0.0]
@@ -103,5 +93,5 @@ def test_an_audit_that_cannot_look_fails(world: World, audit: Any) -> None:
         )
         connection.commit()
     with pytest.raises(OperationalError) as raised:
-        audit({}, Context())
+        audit({}, Invocation())
     assert "permission denied" in str(raised.value)

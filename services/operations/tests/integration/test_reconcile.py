@@ -37,6 +37,7 @@ from orders.adapters.sandbox_gateway import SandboxGateway
 from orders.domain import Line, Order, Status
 from shared.contracts.saga import undo_document, undo_name
 from shared.ids import uuid7
+from tests.support.invocation import Invocation
 from tests.support.postgres import auditor_url, database
 from tests.support.step_functions import MACHINE, FakeStates, step_functions
 
@@ -497,14 +498,6 @@ def handler(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
     return module.handler
 
 
-@dataclass
-class Context:
-    function_name: str = "reconcile"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn"
-    aws_request_id: str = "request"
-
-
 def test_the_function_tells_each_finding_in_a_line_and_counts_them(
     world: World,
     handler: Any,
@@ -513,7 +506,7 @@ def test_the_function_tells_each_finding_in_a_line_and_counts_them(
 ) -> None:
     lost, stray = world.place(), str(uuid7())
     world.reserve(stray)
-    answer = json.loads(json.dumps(handler({"source": "aws.events"}, Context())))
+    answer = json.loads(json.dumps(handler({"source": "aws.events"}, Invocation())))
     assert (answer["repaired"], answer["unrepairable"], answer["failed"]) == (1, 1, 0)
     told = {vars(line)["order_id"]: vars(line) for line in caplog.records}
     assert {(line["msg"], line["dry_run"]) for line in told.values()} == {
@@ -529,7 +522,7 @@ def test_a_dry_run_of_the_function_counts_nothing(
     capsys: pytest.CaptureFixture[str], world: World, handler: Any
 ) -> None:
     order_id = world.place()
-    answer = handler({"dry_run": True}, Context())
+    answer = handler({"dry_run": True}, Invocation())
     assert [found["order_id"] for found in answer["findings"]] == [order_id]
     assert (answer["dry_run"], answer["repaired"]) == (True, 0)
     assert "Repaired" not in capsys.readouterr().out

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +21,7 @@ from orders.requests import InvalidRequest
 from shared.contracts.saga import undo_document
 from shared.database import engine
 from shared.ids import uuid7
+from tests.support.invocation import Invocation
 
 from .conftest import FakeAws, World
 
@@ -40,23 +40,9 @@ ORDER, SKUS, KEY, CUSTOMER = (
 pytestmark = pytest.mark.usefixtures("aws")
 
 
-@dataclass(frozen=True)
-class Context:
-    """What Lambda tells of an invocation."""
-
-    function_name: str = "orders-test"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:000000000000:function:orders-test"
-    aws_request_id: str = "1b3c5d7e-0000-4000-8000-000000000000"
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Plenty."""
-        return 10_000
-
-
 def invoke(name: str, event: Any) -> Any:
     """Call a function as Lambda does; its module's import is the init phase."""
-    return import_module(f"orders.handlers.{name}").handler(event, Context())
+    return import_module(f"orders.handlers.{name}").handler(event, Invocation())
 
 
 def captured(name: str, **replaced: str) -> Any:

@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from orders import bootstrap
 from orders.domain import Status
 from tests.support.environments import engines_of, fresh_module
+from tests.support.invocation import Invocation
 from tests.support.postgres import url_of
 from tests.support.relay import Relay, relay
 
 from .conftest import FakeAws, World
-from .test_handlers import Context, captured, listing
+from .test_handlers import captured, listing
 
 SKUS = ["RED-CUP", "BLUE-CUP"]
 CALLS = 12
@@ -33,7 +34,7 @@ PREPARED_AT = 5
 def products(aws: FakeAws) -> None:
     """List two products."""
     assert aws.server_port
-    import_module("orders.handlers.update_catalogue").handler(listing(SKUS), Context())
+    import_module("orders.handlers.update_catalogue").handler(listing(SKUS), Invocation())
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def each_call(wire: Relay, call: Callable[[], Any], *, statements: int = 1) -> i
 
 def succeeding(handler: Any, event: Callable[[], Any], status: int) -> Callable[[], Any]:
     def call() -> Any:
-        answer = handler(event(), Context())
+        answer = handler(event(), Invocation())
         assert answer["statusCode"] == status
         return json.loads(answer["body"])
 
