@@ -233,7 +233,7 @@ reconcile: setup ## Repair orders that no saga brings to an end: make reconcile 
 
 .PHONY: bench-cold
 bench-cold: setup ## Time every function's cold start, and draw docs/performance/cold_start.svg: ROUNDS=3
-	@PYTHONPATH=services/orders $(PYTHON) -m bench.cold_start --rounds $${ROUNDS:-3} $$ONLY
+	@PYTHONPATH=services/orders $(PYTHON) -m bench.cold_start --rounds $${ROUNDS:-3} $${ONLY:-}
 
 .PHONY: bench-memory
 bench-memory: setup ## Time a cold start and warm calls at each memory setting; needs a control group

@@ -27,7 +27,7 @@ from orders.adapters.order_book import SqlOrderBook
 from orders.domain import WantedLine
 from orders.use_cases import PlaceOrder, place_order
 from shared.ids import uuid7
-from tests.support.bulk import fill
+from tests.support.bulk import EACH, fill
 from tests.support.postgres import database
 
 CALLS = ("place", "get", "list", "reserve")
@@ -57,12 +57,14 @@ class Shop:
     def _sku(self) -> str:
         return f"sku-{self._choice.randrange(self._size)}"
 
+    def _customer(self) -> str:
+        return f"customer-{self._choice.randrange(self._size // EACH)}"
+
     def place(self) -> None:
         """Place an order of two lines."""
         lines = tuple(WantedLine(self._sku(), 1) for _ in range(2))
         request = PlaceOrder(
-            f"customer-{self._choice.randrange(1000)}", "a@example.com", "EUR", lines, "tok_visa",
-            uuid4().hex,
+            self._customer(), "a@example.com", "EUR", lines, "tok_visa", uuid4().hex,
         )  # fmt: skip
         place_order(request, catalogue=self._catalogue, orders=self._book, saga=Started(),
                     new_id=uuid7, now=lambda: datetime.now(UTC))  # fmt: skip
@@ -74,7 +76,7 @@ class Shop:
 
     def list(self) -> None:
         """Read a customer's newest orders."""
-        self._book.page(f"customer-{self._choice.randrange(1000)}", before=None, limit=PAGE)
+        self._book.page(self._customer(), before=None, limit=PAGE)
 
     def reserve(self) -> None:
         """Reserve one unit of two skus."""

@@ -5,11 +5,12 @@
 Each worker is a process with a connection of its own, as an execution environment has, and calls
 the use case on the real store. pgbench changes one row under one condition in each transaction, in
 C, prepared, on the same server and tables; a reservation also writes its marker. Both take turns in
-each round. Every commit waits for the disk.
+each round. Every commit waits for the disk. Then one reservation alone, and what it is made of.
 """
 
 import multiprocessing
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -17,15 +18,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import sqlalchemy as sa
+from psycopg.types.json import Jsonb
 
 from bench import report
 from bench.ground import INVENTORY, durable, pgbench
 from bench.powertools import measure as measure_powertools
-from inventory.adapters.books import SqlBooks
+from inventory.adapters.books import RESERVE_AT_ONCE, SqlBooks
 from inventory.domain import Outcome, Reserve
 from inventory.use_cases import reserve
-from shared.database import engine
+from shared.database import PLANNING, engine
 from tests.support.postgres import database, url_of
 
 WORKERS = {"hot": (1, 4, 16), "many": (1, 2, 4)}
@@ -114,6 +117,55 @@ def compare(made: sa.Engine, rounds: int, seconds: float) -> dict[str, dict[str,
     return found
 
 
+def breakdown(made: sa.Engine, calls: int = 1000) -> dict[str, dict[str, float]]:
+    """Return the microseconds of one reservation, and of what it is made of, in turns.
+
+    The clock's, and this process's processor time. All commit and wait for the disk.
+    """
+    url = url_of(made)
+    ours = engine(url)
+    books = SqlBooks(ours)
+    statement = str(RESERVE_AT_ONCE.compile(dialect=ours.dialect))
+    driver = psycopg.connect(
+        url.replace("+psycopg", ""),
+        autocommit=True,
+        options=" ".join(f"-c {name}={value}" for name, value in PLANNING.items()),
+    )
+
+    def send() -> None:
+        lines = Jsonb([{"sku": HOT, "quantity": 1}])
+        values = {"order_id": uuid4(), "lines": lines, "skus": [HOT], "units": [1]}
+        driver.execute(statement, {**values, "count": 1, "leaving": 5}, prepare=True).fetchone()
+
+    sides: dict[str, Callable[[], object]] = {
+        "an update through psycopg": lambda: driver.execute(
+            "UPDATE stock SET available = available - 1, reserved = reserved + 1"
+            " WHERE sku = %s AND available >= 1",
+            (HOT,),
+            prepare=True,
+        ),
+        "our statement through psycopg": send,
+        "a reservation": lambda: reserve(Reserve(uuid4(), {HOT: 1}), books=books),
+    }
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for at in range(-50, calls):
+        for name, call in sides.items():
+            start, used = time.perf_counter(), time.process_time()
+            call()
+            if at >= 0:  # before that they connect, prepare and warm up
+                took = (time.perf_counter() - start, time.process_time() - used)
+                taken[name].append(took)
+    driver.close()
+    ours.dispose()
+    return {
+        name: {
+            "clock": round(statistics.median(clock for clock, _ in each) * 1e6),
+            "processor": round(statistics.median(used for _, used in each) * 1e6),
+        }
+        for name, each in taken.items()
+    }
+
+
 def draw(medians: dict[str, dict[str, float]]) -> None:
     """Draw both kinds, ours beside pgbench."""
     figure, plot = report.axes(8, 4)
@@ -148,6 +200,7 @@ def main(arguments: Sequence[str]) -> None:
         with made.begin() as connection:
             connection.execute(sa.text(_FILL))
         found = compare(made, rounds, seconds)
+        parts = breakdown(made)
     medians: dict[str, dict[str, float]] = {}
     for name, sides in found.items():
         rates = {side: report.median(values, 0) for side, values in sides.items()}
@@ -159,11 +212,13 @@ def main(arguments: Sequence[str]) -> None:
     first = medians["many 1"]["reservations"]
     linear = {w: report.ratio(medians[f"many {w}"]["reservations"], first) for w in WORKERS["many"]}
     print("many skus, against one worker:", ", ".join(f"{w}: {r:.2f}" for w, r in linear.items()))
+    for name, each in parts.items():
+        print(f"{name}: {each['clock']} µs, of which our own processor {each['processor']}")
     powertools = measure_powertools()
     report.write(
         "hot",
         {"seconds": seconds, "rounds": found, "medians": medians, "many skus against one": linear,
-         "powertools_microseconds": powertools},
+         "one reservation": parts, "powertools_microseconds": powertools},
     )  # fmt: skip
     draw(medians)
 

@@ -112,6 +112,23 @@ def test_a_connection_that_was_idle_for_long_is_asked_once(
     assert between.round_trips - before == 2
 
 
+def test_a_prepared_statement_is_planned_once(postgres: sa.Engine) -> None:
+    # Postgres would rather plan this one anew each time: it guesses that an array has ten items.
+    made = engine(url_of(postgres))
+    some = sa.text("SELECT count(*) FROM pg_class WHERE oid = ANY(CAST(:some AS oid[]))")
+    plans = sa.text(
+        "SELECT generic_plans, custom_plans FROM pg_prepared_statements"
+        " WHERE statement LIKE '%oid%'"
+    )
+    with made.connect() as connection:
+        for _ in range(20):
+            connection.execute(some, {"some": [1]})
+        ((once_for_all, anew),) = connection.execute(plans).all()
+    made.dispose()
+    assert once_for_all >= 10
+    assert anew == 0
+
+
 # Stale connections
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+EACH = 50
+"""So many orders has a customer: a bigger shop has more customers."""
+
 # Both databases make the same orders from the numbers alone; neither can ask the other.
 _MADE = """
 CREATE TEMPORARY TABLE made ON COMMIT DROP AS
@@ -68,7 +71,8 @@ _ORDERS = (
     """
     INSERT INTO orders (id, customer_id, email, lines, total, currency, status, version, reason,
                         request_hash, placed_at, closed_at)
-    SELECT id, 'customer-' || i % 1000, 'ada@example.com', lines, total, currency, status, version,
+    SELECT id, 'customer-' || i % greatest(1, :orders / :each), 'ada@example.com', lines, total,
+        currency, status, version,
         CASE WHEN status IN ('REJECTED', 'CANCELLED') THEN 'UNKNOWN' END, '',
         CASE WHEN kind = 'placed' THEN CAST(:last AS timestamptz) ELSE at END,
         CASE WHEN status NOT IN ('PLACED', 'PARKED') THEN at END
@@ -202,7 +206,7 @@ def fill(
     gap: timedelta = timedelta(),
 ) -> None:
     """Make `count` orders, `gap` apart up to `last`; both engines are a superuser's."""
-    values = {"orders": count, "skus": skus, "last": last, "gap": gap}
+    values = {"orders": count, "skus": skus, "last": last, "gap": gap, "each": EACH}
     for engine, statements in ((orders, _ORDERS), (inventory, _INVENTORY)):
         with engine.begin() as connection:
             connection.execute(sa.text("SET LOCAL statement_timeout = 0"))

@@ -37,7 +37,7 @@ _LINES = "unnest(CAST(:skus AS text[]), CAST(:units AS bigint[])) AS line (sku, 
 #
 # The first look at the stock locks nothing, so it can be overtaken; by then the marker is written,
 # and what is short after all must undo the whole statement. So it breaks the row's own CHECK.
-_RESERVE_AT_ONCE = sa.text(f"""
+RESERVE_AT_ONCE = sa.text(f"""
     WITH line AS MATERIALIZED (SELECT * FROM {_LINES}),
     marker AS (
         INSERT INTO reservations (order_id, status, lines)
@@ -109,7 +109,7 @@ class SqlBooks:
         }
         with _faults(), self._single.connect() as connection:
             try:
-                moved: int = connection.execute(_RESERVE_AT_ONCE, values).scalar_one()
+                moved: int = connection.execute(RESERVE_AT_ONCE, values).scalar_one()
             except (IntegrityError, DataError):
                 # Overtaken since the first look, and undone by the CHECK; or more units than any
                 # number of the database's.
