@@ -84,7 +84,7 @@ def ours(url: str, kind: str, workers: int, seconds: float) -> float:
     ]
     for process in started:
         process.start()
-    total = sum(done.get(timeout=120) for _ in started)
+    total: int = sum(done.get(timeout=120) for _ in started)
     for process in started:
         process.join()
     return total / seconds
