@@ -2,7 +2,8 @@
 
 A test lets the stores do everything that they can on books of some size, under `listening`. Then
 `faults` explains each statement, as it was sent and as the driver prepares it, and names what would
-grow with the books; `unheard` names what the stores can say and did not.
+grow with the books; `unheard` names what the stores can say and did not; and `uncached` are those
+that SQLAlchemy writes anew at each call, which takes longer than to carry them out.
 """
 
 import ast
@@ -17,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import CacheStats
 
 RECORDS = Path(__file__).parents[2] / ".local/plans"
 
@@ -29,6 +31,7 @@ class Heard:
     """What was said: statements with parameters, by whom, and from which line."""
 
     statements: dict[str, Any] = field(default_factory=dict)
+    uncached: set[str] = field(default_factory=set)
     lines: set[tuple[str, int]] = field(default_factory=set)
     functions: set[tuple[str, str]] = field(default_factory=set)
 
@@ -38,9 +41,13 @@ def listening(engine: sa.Engine) -> Iterator[Heard]:
     """Note each statement that the engine sends meanwhile."""
     heard = Heard()
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+    def note(
+        _connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, _many: bool
+    ) -> None:
         first = parameters[0] if isinstance(parameters, list) else parameters
         heard.statements.setdefault(statement, first)
+        if context.compiled is not None and context.cache_hit is CacheStats.NO_CACHE_KEY:
+            heard.uncached.add(statement)
         frame = sys._getframe()
         while frame.f_back:
             frame = frame.f_back

@@ -94,6 +94,10 @@ def test_no_statement_reads_a_whole_table_that_grows(filled: sa.Engine, heard: H
     assert faults(filled, heard, GROWING, record="orders") == []
 
 
+def test_no_statement_is_written_anew_at_each_call(heard: Heard) -> None:
+    assert heard.uncached == set()
+
+
 def test_every_statement_that_the_stores_can_say_was_looked_at(heard: Heard) -> None:
     assert unheard(heard, MODULES) == []
 
