@@ -37,6 +37,8 @@ ORDERS_PER_ROUND = {1: 8, 10: 40, 50: 100}
 FAULTY_IN_FLIGHT, FAULTY_ORDERS = 10, 100
 LOOK_SECONDS = 0.1
 PATIENCE = 300
+# On one busy process the mails of 600 orders take minutes.
+AUDIT_PATIENCE = 900
 STOCK = 1_000_000
 
 Place = Callable[[], str]
@@ -315,8 +317,21 @@ def with_faults(cloud: Cloud, sides: Sides, share: float, *, seed: int, cpu: Cpu
         faults.close()
     if plan and not hits:
         raise AssertionError(f"{len(plan)} faults were planned and none happened")
-    silent(cloud)
-    return done.figures() | {"faults": hits, "planned": len(plan)}
+    return done.figures() | {
+        "faults": hits,
+        "planned": len(plan),
+        "settled_s": settled(cloud),
+    }
+
+
+def settled(cloud: Cloud) -> int:
+    """Wait until the audit finds nothing, and return how many seconds that took.
+
+    Mails and figures come after their orders. What is still missing at the end is an error.
+    """
+    start = time.monotonic()
+    silent(cloud, within=AUDIT_PATIENCE)
+    return round(time.monotonic() - start)
 
 
 def show(console: Console, results: dict[str, Any]) -> None:
@@ -352,10 +367,12 @@ def show(console: Console, results: dict[str, Any]) -> None:
             f"{level} in flight: throughput {each['throughput_ratio']} of the empty saga's "
             f"(goal ≥ {GOAL_THROUGHPUT}), p99 {each['p99_ratio']} times its (goal ≤ {GOAL_P99})"
         )
+    if results["levels"]:
+        console.print(f"{results['settled_s']} s later the audit found nothing")
     for share, each in results["faults"].items():
         console.print(
             f"{float(share):.0%} faults: {each['faults']} of {each['orders']} orders met one "
-            f"({each['planned']} planned); the audit found nothing"
+            f"({each['planned']} planned); {each['settled_s']} s later the audit found nothing"
         )
 
 
@@ -390,7 +407,7 @@ def main(arguments: Sequence[str]) -> None:
     results: dict[str, Any] = {"levels": {}, "faults": {}, "seed": asked.seed}
     if asked.in_flight:
         results["levels"] = beside_the_empty_saga(cloud, sides, asked.in_flight, cpu, console)
-        silent(cloud)
+        results["settled_s"] = settled(cloud)
     for share in asked.faults:
         results["faults"][str(share)] = with_faults(cloud, sides, share, seed=asked.seed, cpu=cpu)
     show(console, results)
