@@ -166,7 +166,7 @@ check: setup ## Lint, types, import directions
 
 .PHONY: test-services
 test-services: setup ## Unit and integration tests, contracts, the saga's lint, the operators' programs
-	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/chaos tests/operate
+	$(PYTHON) -m pytest -n 2 shared/tests services tests/contracts tests/saga tests/chaos tests/operate tests/bench
 
 .PHONY: test-domain-long
 test-domain-long: setup ## The domains' stateful tests and races, much longer and never the same twice
@@ -215,8 +215,16 @@ reconcile: setup ## Repair orders that no saga brings to an end: make reconcile 
 # ── measure ─────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: bench-flow
-bench-flow: setup ## Time placed → CONFIRMED on the cloud that runs: make bench-flow ORDERS=30
-	@$(PYTHON) -m bench.placed_to_confirmed $${ORDERS:-30}
+bench-flow: setup ## Orders a second and placed → closed, beside an empty saga: make bench-flow [IN_FLIGHT="1 10 50"] [FAULTS="0.01 0.1"]
+	@$(PYTHON) -m bench.flow $(if $(IN_FLIGHT),--in-flight $(IN_FLIGHT)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: bench-order-profile
+bench-order-profile: setup ## Measure what one order uses, for make cost: make bench-order-profile [ORDERS=10]
+	@$(PYTHON) -m bench.order_profile --orders $${ORDERS:-10}
+
+.PHONY: cost
+cost: setup ## Price 1000 orders on AWS: make cost [ORDERS=1000] [PRICES=file] [SET="lambda.request=0"]
+	@$(PYTHON) -m bench.cost --orders $${ORDERS:-1000} $(if $(PRICES),--prices "$(PRICES)") $(if $(SET),--set $(SET))
 
 .PHONY: bench-audit
 bench-audit: setup ## Time an audit of 10^3, 10^5 and 10^6 orders: make bench-audit SIZES="1000 100000"

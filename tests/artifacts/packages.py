@@ -71,8 +71,9 @@ def functions(service: str) -> dict[str, dict[str, Any]]:
     return dict(load(ROOT / f"services/{service}/serverless.yml")["functions"])
 
 
-def package(stack: str, *, copy: str = "first") -> Package:
+def package(stack: str, *, stage: str = "local", copy: str = "first") -> Package:
     """Package one stack, unless this very content was packaged before; `copy` names the tree."""
+    copy = copy if stage == "local" else f"{copy}-{stage}"
     tree = FOLDER / _digest() / copy
     folder = tree / ("platform" if stack == "platform" else f"services/{stack}")
     done = Package(stack, tree, folder)
@@ -82,7 +83,7 @@ def package(stack: str, *, copy: str = "first") -> Package:
             _copy(tree)
     with _locked(f"{copy}.{stack}"):
         if not (folder / ".packaged").exists():
-            _sls_package(folder)
+            _sls_package(folder, stage)
             if done.zip.exists():
                 with zipfile.ZipFile(done.zip) as archive:
                     archive.extractall(done.code)
@@ -90,12 +91,12 @@ def package(stack: str, *, copy: str = "first") -> Package:
     return done
 
 
-def _sls_package(folder: Path) -> None:
+def _sls_package(folder: Path, stage: str) -> None:
     # No credentials, no endpoint: packaging must ask nobody.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment["ORDERFLOW_PYTHON"] = str(ROOT / ".venv/bin/python")
     done = subprocess.run(
-        ["npx", "--no-install", "sls", "package", "--stage", "local"],
+        ["npx", "--no-install", "sls", "package", "--stage", stage],
         cwd=folder,
         env=environment,
         capture_output=True,

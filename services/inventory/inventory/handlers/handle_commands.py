@@ -9,6 +9,7 @@ from inventory import bootstrap
 from shared.batch import handle_each
 from shared.envelope import read
 from shared.observability import correlated, count, logger, metrics
+from shared.warm_up import answers_pings
 
 log = logger()
 numbers = metrics()
@@ -34,6 +35,7 @@ def handle(record: SQSRecord) -> None:
     count(numbers, f"Commands{answered.outcome.code.title()}")
 
 
+@answers_pings
 @log.inject_lambda_context
 @numbers.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:

@@ -5,11 +5,13 @@ from uuid import UUID
 
 from orders import bootstrap, use_cases
 from shared.observability import correlated, logger
+from shared.warm_up import answers_pings
 
 log = logger()
 confirm_order = bootstrap.order_step(use_cases.confirm_order, log)
 
 
+@answers_pings
 def handler(command: Any, _context: Any) -> dict[str, str]:
     """Confirm the order unless a cancellation came first."""
     with correlated(log, command["order_id"]):

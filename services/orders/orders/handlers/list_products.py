@@ -5,11 +5,13 @@ from typing import Any
 from orders import answers, bootstrap, http
 from orders.requests import list_products_request
 from shared.observability import logger
+from shared.warm_up import answers_pings
 
 log = logger()
 catalogue = bootstrap.catalogue()
 
 
+@answers_pings
 @http.endpoint(log)
 def handler(event: Any) -> http.Answer:
     """Answer 200 with a page of products, in sku order."""

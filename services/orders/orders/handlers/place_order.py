@@ -6,12 +6,14 @@ from orders import answers, bootstrap, http
 from orders.domain import KeyReused, NotInCatalogue
 from orders.requests import place_order_request
 from shared.observability import correlated, count, logger, metrics
+from shared.warm_up import answers_pings
 
 log = logger()
 meter = metrics()
 place_order = bootstrap.place_order()
 
 
+@answers_pings
 @meter.log_metrics
 @http.endpoint(log)
 def handler(event: Any) -> http.Answer:
