@@ -233,3 +233,15 @@ bench-audit: setup ## Time an audit of 10^3, 10^5 and 10^6 orders: make bench-au
 .PHONY: bench-reconcile
 bench-reconcile: setup ## Time the search of a reconciliation: make bench-reconcile SIZES="1000 100000"
 	@PYTHONPATH=services/operations $(PYTHON) -m bench.reconcile_growth $${SIZES:-1000 100000 1000000}
+
+.PHONY: bench-connections
+bench-connections: setup ## Time kept and new connections, and count a crowd's: make bench-connections [ROUNDS=40]
+	@$(PYTHON) -m bench.connections $${ROUNDS:-40}
+
+.PHONY: bench-hot
+bench-hot: setup ## Reservations/s beside pgbench, and what Powertools adds: make bench-hot [ROUNDS=3] [SECONDS_EACH=2]
+	@PYTHONPATH=services/orders:services/inventory $(PYTHON) -m bench.hot $${ROUNDS:-3} $${SECONDS_EACH:-2}
+
+.PHONY: bench-growth
+bench-growth: setup ## Time place, get, list and reserve as the books grow: make bench-growth SIZES="1000 100000"
+	@PYTHONPATH=services/orders:services/inventory $(PYTHON) -m bench.growth $${CALLS:-300} $${SIZES:-1000 100000 1000000}

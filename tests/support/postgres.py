@@ -102,25 +102,55 @@ def _url(name: str) -> str:
     return f"postgresql+psycopg://postgres@{server()}/{name}"
 
 
+class Server:
+    """One throw-away server: `address` is its `host:port`, `folder` holds its data."""
+
+    def __init__(self) -> None:
+        port = _free_port()
+        self.address = f"127.0.0.1:{port}"
+        self.folder = Path(tempfile.mkdtemp(prefix="orderflow-postgres-"))
+        python = os.environ.get("ORDERFLOW_CLOUD_PYTHON") or _ROOT / ".local/venvs/cloud/bin/python"
+        program = str(Path(__file__).with_name("serve_postgres.py"))
+        self._process = subprocess.Popen(
+            [str(python), program, str(self.folder), str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=_ROOT,
+            # Of its own, so that Ctrl-C passes it by until the tests have finished with it.
+            start_new_session=True,
+        )
+        atexit.register(self.stop)
+        self._await_ready()
+
+    def url(self, name: str = "postgres", user: str = "postgres") -> str:
+        """Return a URL as a function's DATABASE_URL setting."""
+        return f"postgresql+psycopg://{user}@{self.address}/{name}"
+
+    def restart(self) -> None:
+        """Stop and start it: every connection is lost, what was committed is not."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"restart\n")
+        self._process.stdin.flush()
+        self._await_ready()
+
+    def stop(self) -> None:
+        """End it for good; twice is safe."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(timeout=30)
+
+    def _await_ready(self) -> None:
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != b"ready\n":
+            raise RuntimeError(f"Postgres did not start; see above and {self.folder}/logs")
+
+
 def _start() -> str:
-    port = _free_port()
-    folder = tempfile.mkdtemp(prefix="orderflow-postgres-")
-    python = os.environ.get("ORDERFLOW_CLOUD_PYTHON") or _ROOT / ".local/venvs/cloud/bin/python"
-    program = str(Path(__file__).with_name("serve_postgres.py"))
-    process = subprocess.Popen(
-        [str(python), program, folder, str(port)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=_ROOT,
-        # Of its own, so that Ctrl-C passes it by until the tests have finished with it.
-        start_new_session=True,
-    )
-    atexit.register(_stop, process)
-    assert process.stdout is not None
-    if process.stdout.readline() != b"ready\n":
-        raise RuntimeError(f"Postgres did not start; see the output above and {folder}/logs")
-    _hurry(f"127.0.0.1:{port}")
-    return f"127.0.0.1:{port}"
+    address = Server().address
+    _hurry(address)
+    return address
 
 
 def _hurry(address: str) -> None:
@@ -133,14 +163,6 @@ def _hurry(address: str) -> None:
     with admin.connect() as connection:
         connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
         connection.execute(sa.text("SELECT pg_reload_conf()"))
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.close()
-    process.stdout.close()
-    process.wait(timeout=30)
 
 
 def _free_port() -> int:

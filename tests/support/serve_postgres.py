@@ -4,7 +4,8 @@
 
     .local/venvs/cloud/bin/python tests/support/serve_postgres.py FOLDER PORT
 
-Prints "ready" once it answers. A killed test run closes the pipe too, so nothing stays behind.
+Prints "ready" once it answers, and again after each line "restart" that it reads. A killed test run
+closes the pipe too, so nothing stays behind.
 """
 
 import shutil
@@ -30,7 +31,12 @@ def main() -> None:
     try:
         postgres.wait(settings, server)
         print("ready", flush=True)
-        sys.stdin.read()
+        for _ in sys.stdin:  # "restart"
+            postgres.halt(psutil.Process(server.pid))
+            server.wait()
+            server = postgres.launch(settings, log=settings.log("postgres"))
+            postgres.wait(settings, server)
+            print("ready", flush=True)
     finally:
         postgres.halt(psutil.Process(server.pid))
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,8 @@
     ├── TransientFault     the effect may or may not have happened: retry, the keys make it safe
     ├── OutOfTime          nothing was begun: the message comes again
     ├── UnreadableMessage  will never parse: the queue's redrive policy takes it to the dead letters
-    └── MissingSetting     wrong deployment: fails in the init phase, naming the variable
+    ├── MissingSetting     wrong deployment: fails in the init phase, naming the variable
+    └── BadSetting         the same, where the setting is there and faulty
 
 A refusal (out of stock, card declined) is not an error: it is an outcome, returned as data.
 Anything else that is raised is a bug and escapes to the runtime, where an alarm counts it.
@@ -29,3 +30,7 @@ class UnreadableMessage(OrderflowError):
 
 class MissingSetting(OrderflowError):
     """A required environment variable is unset or empty; the text is its name."""
+
+
+class BadSetting(OrderflowError):
+    """A setting that cannot be meant; the text names it, and holds no secret."""

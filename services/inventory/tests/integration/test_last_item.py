@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from inventory.adapters.books import SqlBooks
-from inventory.adapters.tables import reservations, stock
+from inventory.adapters.tables import outbox, reservations, stock
 from inventory.domain import DeliveredProduct, Delivery, Listing, Outcome, Reason, Release, Reserve
 from inventory.use_cases import receive_stock, release, reserve
 from tests.support.postgres import second
@@ -108,6 +108,29 @@ def test_of_sixteen_buyers_of_the_last_item_exactly_one_wins_each_round(
     assert shelf(postgres, last) == [(0, 1, 0)] * ROUNDS
 
 
+def test_buyers_of_a_shelf_that_runs_low_empty_it_and_tell_of_each_low_state_once(
+    postgres: sa.Engine, buyers: list[SqlBooks]
+) -> None:
+    """Most reserve at once; the last ones, who meet the threshold together, may not miss it."""
+    stocked, tries = 100, 12
+    for sku in put(postgres, [stocked] * (ROUNDS // 20)):
+        together = threading.Barrier(BUYERS)
+
+        def shopping(
+            _: int, books: SqlBooks, sku: str = sku, together: threading.Barrier = together
+        ) -> list[Outcome]:
+            together.wait(30)
+            return [reserve(Reserve(uuid4(), {sku: 1}), books=books).outcome for _ in range(tries)]
+
+        with no_deadlocks(postgres):
+            outcomes = Counter(each for one in shop_together(buyers, shopping) for each in one)
+
+        assert outcomes == {RESERVED: stocked, SOLD_OUT: BUYERS * tries - stocked}
+        assert shelf(postgres, [sku]) == [(0, stocked, 0)]
+        # From the threshold down, one fact for each state, under consecutive versions.
+        assert low_states(postgres, sku) == [(2 + at, 5 - at) for at in range(6)]
+
+
 def test_large_orders_in_opposite_line_order_never_wait_in_a_circle(
     postgres: sa.Engine, buyers: list[SqlBooks]
 ) -> None:
@@ -193,6 +216,18 @@ def test_a_circle_is_counted(postgres: sa.Engine) -> None:
 
     assert sorted(broken) == [False, True]
     assert deadlocks(postgres) == before + 1
+
+
+def low_states(postgres: sa.Engine, sku: str) -> list[tuple[int, int]]:
+    """Return the version and the quantity of each fact that told of low stock, by version."""
+    data = outbox.c.body["data"]
+    with postgres.begin() as connection:
+        rows = connection.execute(
+            sa.select(data["version"].as_integer(), data["available"].as_integer()).where(
+                outbox.c.subject == sku, outbox.c.type == "stock.low.v1"
+            )
+        )
+        return sorted((version, available) for version, available in rows)
 
 
 def holders(postgres: sa.Engine, orders: list[UUID]) -> set[UUID]:

@@ -56,6 +56,16 @@ class FakeBooks:
             self.__dict__.update(before)
             raise
 
+    def reserve_at_once(self, reservation: Reservation, *, leaving: int) -> bool:
+        fits = all(
+            sku in self.bins and self.bins[sku]["available"] - n > leaving
+            for sku, n in reservation.units.items()
+        )
+        if not fits or not self.add_reservation(reservation):
+            return False
+        self.move(reservation.units, Bin.AVAILABLE, Bin.RESERVED)
+        return True
+
     def add_reservation(self, reservation: Reservation) -> bool:
         return self.reservations.setdefault(reservation.order_id, reservation) is reservation
 
