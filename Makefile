@@ -51,6 +51,13 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 	@$(UV) pip install --quiet --compile-bytecode --python .local/venvs/runtime -r localcloud/runtime.lock
 	@touch $@
 
+# In an environment of its own: it brings a hundred packages, in other versions than ours.
+.local/stamps/checkov: .local/stamps/uv tools/checkov.lock
+	@echo "python: installing checkov" >&2
+	@$(UV) venv --quiet --allow-existing --python .venv/bin/python .local/venvs/checkov
+	@$(UV) pip install --quiet --python .local/venvs/checkov -r tools/checkov.lock
+	@touch $@
+
 .local/stamps/node: package.json package-lock.json $(wildcard tools/*/package.json)
 	@tools/check_versions.sh
 	@mkdir -p .local/stamps
@@ -62,6 +69,8 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 lock: .local/stamps/uv ## Resolve every Python and Node version anew
 	$(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate --custom-compile-command "make lock" \
 		--group dev --extra postgres shared/pyproject.toml -o constraints.txt
+	echo checkov | $(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate \
+		--custom-compile-command "make lock" - -o tools/checkov.lock
 	npm install --package-lock-only --no-audit --no-fund
 
 # ── the local cloud ─────────────────────────────────────────────────────────────────────────────
@@ -174,7 +183,7 @@ test-domain-long: setup ## The domains' stateful tests and races, much longer an
 		services/*/tests/integration/test_stateful.py services/inventory/tests/integration/test_last_item.py
 
 .PHONY: test-artifacts
-test-artifacts: setup ## Package every service and test what would be deployed
+test-artifacts: setup .local/stamps/checkov ## Package every service and test what would be deployed
 	$(PYTHON) -m pytest -n 2 tests/artifacts
 
 .PHONY: test-localcloud

@@ -32,8 +32,8 @@ def statements(service: str, *, auditor: str = AUDITOR) -> list[str]:
         statement
         for role in (service, auditor)
         for statement in (
-            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')"
-            f" THEN CREATE ROLE {role} LOGIN; END IF; END $$",
+            f"""DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')
+            THEN CREATE ROLE {role} LOGIN; END IF; END $$""",
             # From then on this role can log in with IAM's tokens, and with nothing else.
             f"GRANT rds_iam TO {role}",
         )

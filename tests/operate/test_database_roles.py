@@ -25,9 +25,7 @@ class Cluster:
     ended: str = ""
 
     def connect(self, user: str, *, autocommit: bool = False) -> psycopg.Connection[Any]:
-        return psycopg.connect(
-            f"postgresql://{user}@{server()}/{self.name}", autocommit=autocommit
-        )
+        return psycopg.connect(f"postgresql://{user}@{server()}/{self.name}", autocommit=autocommit)
 
     def describe_db_clusters(self, *, DBClusterIdentifier: str) -> Any:  # noqa: N803 - boto3's
         assert DBClusterIdentifier == f"dev-orderflow-{self.name}"
@@ -73,7 +71,9 @@ def cluster() -> Iterator[Cluster]:
             " THEN CREATE ROLE rds_iam; END IF; END $$"
         )
         admin.execute(f"CREATE ROLE {name}_master LOGIN CREATEROLE CREATEDB".encode())
-        admin.execute(f"GRANT rds_iam, pg_read_all_data TO {name}_master WITH ADMIN OPTION".encode())
+        admin.execute(
+            f"GRANT rds_iam, pg_read_all_data TO {name}_master WITH ADMIN OPTION".encode()
+        )
         admin.execute(f"CREATE DATABASE {name} OWNER {name}_master".encode())
         yield Cluster(name)
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
@@ -93,7 +93,9 @@ def test_the_owner_may_do_all_that_migrations_do_and_the_auditor_may_only_read(
         owner.execute("CREATE SCHEMA sandbox")
         owner.execute("CREATE TABLE orders (id int)")
         owner.execute("INSERT INTO orders VALUES (7)")
-        owner.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {cluster.name} SET timezone TO 'UTC'".encode())
+        owner.execute(
+            f"ALTER ROLE CURRENT_USER IN DATABASE {cluster.name} SET timezone TO 'UTC'".encode()
+        )
     with cluster.connect(f"{cluster.name}_auditor") as auditor:
         assert auditor.execute("SELECT id FROM orders").fetchall() == [(7,)]
         auditor.execute("CREATE TEMPORARY TABLE seen (id int)")
