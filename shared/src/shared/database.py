@@ -121,7 +121,7 @@ def engine(url: str) -> sa.Engine:
 
 
 def connects(made: sa.Engine, database: Database) -> None:
-    """Let `made` open its connections with patience, and with a token where `database` asks for one."""
+    """Let `made` connect with patience, and with a token where `database` asks for one."""
     token = _iam_token(database.url) if database.auth == "iam" else None
     event.listen(made, "do_connect", _Connector(token))
 
