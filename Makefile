@@ -102,17 +102,24 @@ logs: setup ## Follow a service's function logs: make logs SERVICE=orders
 
 # ── deploy ──────────────────────────────────────────────────────────────────────────────────────
 
+# Stage local is the local cloud; any other is on AWS, with the shell's usual credentials.
+REACH = $(if $(filter local,$(STAGE)),eval "$$($(CLOUD) env)",:)
+
 .PHONY: deploy
-deploy: setup ## Deploy the five stacks to the local cloud
-	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose deploy --stage $(STAGE)
+deploy: setup ## Deploy the five stacks: make deploy [STAGE=dev], which is on AWS (docs/deploying.md)
+	@$(REACH) && npx --no-install osls-compose deploy --stage $(STAGE)
 
 .PHONY: remove
-remove: setup ## Remove the five stacks from the local cloud
-	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose remove --stage $(STAGE)
+remove: setup ## Remove the five stacks: make remove [STAGE=…]
+	@$(REACH) && npx --no-install osls-compose remove --stage $(STAGE)
 
 .PHONY: url
 url: ## Print the API's base URL
+ifeq ($(STAGE),local)
 	@echo "http://127.0.0.1:$(ORDERFLOW_PORT)/_aws/execute-api/orders-$(STAGE)/$(STAGE)"
+else
+	@$(PYTHON) tools/api_url.py "$(STAGE)"
+endif
 
 .PHONY: curl-examples
 curl-examples: setup ## Print working curl lines for every call of the API
@@ -127,9 +134,6 @@ openapi-release: setup ## And keep it as what the last release promised, unless 
 	@PYTHONPATH=services/orders $(PYTHON) -m tools.openapi release
 
 # ── operate ─────────────────────────────────────────────────────────────────────────────────────
-
-# Stage local is the local cloud; any other is on AWS, with the shell's usual credentials.
-REACH = $(if $(filter local,$(STAGE)),eval "$$($(CLOUD) env)",:)
 
 .PHONY: dlq
 dlq: setup ## List the dead letters: make dlq [STAGE=…] [FORMAT=json] [LIMIT=100]
@@ -234,6 +238,10 @@ bench-order-profile: setup ## Measure what one order uses, for make cost: make b
 .PHONY: cost
 cost: setup ## Price 1000 orders on AWS: make cost [ORDERS=1000] [PRICES=file] [SET="lambda.request=0"]
 	@$(PYTHON) -m bench.cost --orders $${ORDERS:-1000} $(if $(PRICES),--prices "$(PRICES)") $(if $(SET),--set $(SET))
+
+.PHONY: standing-cost
+standing-cost: setup ## What a stage on AWS costs at rest: make standing-cost STAGE=dev [SET="aurora.acu_hour=0.156"]
+	@$(PYTHON) -m bench.standing_cost --stage $(STAGE) $(if $(SET),--set $(SET))
 
 .PHONY: bench-audit
 bench-audit: setup ## Time an audit of 10^3, 10^5 and 10^6 orders: make bench-audit SIZES="1000 100000"
