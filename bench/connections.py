@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import sqlalchemy as sa
+
 from bench import report
 from bench.ground import durable
-
 from shared import database as module
 from shared.database import engine
 from tests.support.postgres import database, second, url_of

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
+
 from bench import report
 from bench.ground import INVENTORY, ORDERS, durable
-
 from inventory.adapters.books import SqlBooks
 from inventory.domain import Outcome, Reserve
 from inventory.use_cases import reserve

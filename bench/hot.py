@@ -18,10 +18,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import sqlalchemy as sa
+
 from bench import report
 from bench.ground import INVENTORY, durable, pgbench
 from bench.powertools import measure as measure_powertools
-
 from inventory.adapters.books import SqlBooks
 from inventory.domain import Outcome, Reserve
 from inventory.use_cases import reserve

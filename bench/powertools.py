@@ -18,7 +18,6 @@ from typing import Any
 
 from bench import report
 from bench.ground import SERVICES
-
 from inventory.domain import Outcome
 from inventory.use_cases import Answered
 from orders.domain import Line, Order, Status
