@@ -346,6 +346,7 @@ def test_an_api_is_throttled_logged_and_traced_and_no_body_is_in_a_log(packed: P
         assert (settings["HttpMethod"], settings["ResourcePath"]) == ("*", "/*")
         assert 0 < settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"]
         assert settings["DataTraceEnabled"] is False
+        assert settings["LoggingLevel"] == "OFF"  # or a log group that nobody owns
         assert api["TracingEnabled"] is True
         assert api["AccessLogSetting"]["DestinationArn"]["Fn::GetAtt"][0] in groups
     for deployment in packed.resources("AWS::ApiGateway::Deployment").values():

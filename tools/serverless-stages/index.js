@@ -263,9 +263,10 @@ function watchStage(id, resource, context) {
           HttpMethod: '*',
           ResourcePath: '/*',
           MetricsEnabled: true,
-          // Bodies hold addresses and payment tokens: never in a log.
+          // Bodies hold addresses and payment tokens: never in a log. And no execution log: it goes
+          // to a group that API Gateway makes and nobody deletes; the access log has the errors.
           DataTraceEnabled: false,
-          LoggingLevel: 'ERROR',
+          LoggingLevel: 'OFF',
           ThrottlingRateLimit: throttling.rate,
           ThrottlingBurstLimit: throttling.burst,
         },
