@@ -112,10 +112,15 @@ def _package(stack: str, stage: str, copy: str, *, filled: bool) -> Package:
 
 def _sls_package(folder: Path, stage: str) -> None:
     # No credentials, no endpoint: packaging must ask nobody.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "ORDERFLOW_"))
+    }
     environment["ORDERFLOW_PYTHON"] = str(ROOT / ".venv/bin/python")
-    environment["ORDERFLOW_OPERATOR_EMAIL"] = "operator@orderflow.example"
-    environment["ORDERFLOW_SENDER_EMAIL"] = "orders@orderflow.example"
+    if stage != "local":
+        environment["ORDERFLOW_OPERATOR_EMAIL"] = "operator@orderflow.example"
+        environment["ORDERFLOW_SENDER_EMAIL"] = "orders@orderflow.example"
     done = subprocess.run(
         ["npx", "--no-install", "sls", "package", "--stage", stage],
         cwd=folder,
