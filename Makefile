@@ -36,6 +36,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 .local/stamps/dev: .local/stamps/uv pyproject.toml constraints.txt shared/pyproject.toml
 	@echo "python: installing the developers' tools" >&2
 	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[migrations]'
+	@$(PYTHON) -m compileall -q -j 0 .venv/lib # where Python is told to write none, each run would compile
 	@touch $@
 
 .local/stamps/cloud: .local/stamps/uv localcloud/requirements.lock localcloud/pyproject.toml
@@ -56,6 +57,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 	@echo "python: installing checkov" >&2
 	@$(UV) venv --quiet --allow-existing --python .venv/bin/python .local/venvs/checkov
 	@$(UV) pip install --quiet --python .local/venvs/checkov -r tools/checkov.lock
+	@$(PYTHON) -m compileall -q -j 0 .local/venvs/checkov/lib
 	@touch $@
 
 .local/stamps/node: package.json package-lock.json $(wildcard tools/*/package.json)
