@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.support.templates import load
@@ -28,6 +29,13 @@ FOLDER = ROOT / ".local/test-packages"
 SERVICES = ("orders", "inventory", "notifications", "operations")
 STACKS = ("platform", *SERVICES)
 STAGES = ("local", "dev", "prod")
+GIVEN = {
+    "ORDERFLOW_NETWORK": "given",
+    "ORDERFLOW_VPC_ID": "vpc-0123456789abcdef0",
+    "ORDERFLOW_VPC_CIDR": "10.9.0.0/16",
+    "ORDERFLOW_SUBNET_1": "subnet-0123456789abcdef1",
+    "ORDERFLOW_SUBNET_2": "subnet-0123456789abcdef2",
+}
 
 _INPUTS = ("platform", "services", "shared", "tools", "constraints.txt", "package.json")
 _LOCKS = ("package-lock.json", ".python-version")
@@ -115,21 +123,33 @@ def template_alone(stack: str) -> Package:
     return _package(stack, "local", "template", filled=False)
 
 
-def _package(stack: str, stage: str, copy: str, *, filled: bool) -> Package:
-    tree = FOLDER / _digest() / copy
+def in_a_given_network() -> Package:
+    """Package platform's stage dev as for an account that has a VPC already."""
+    return _package("platform", "dev", "given", filled=False, settings=GIVEN)
+
+
+def _package(
+    stack: str,
+    stage: str,
+    copy: str,
+    *,
+    filled: bool,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Package:
+    tree = kept_for_this_content() / copy
     folder = tree / ("platform" if stack == "platform" else f"services/{stack}")
     done = Package(stack, tree, folder)
-    with _locked(f"{copy}.copy"):
+    with locked(f"{copy}.copy"):
         if not tree.exists():
             _clear_old()
             _copy(tree)
-    with _locked(f"{copy}.{stack}"):
+    with locked(f"{copy}.{stack}"):
         if not (folder / ".packaged").exists():
             if not filled:
                 description = folder / "serverless.yml"
                 lines = description.read_text().splitlines(keepends=True)
                 description.write_text("".join(line for line in lines if line not in _FILLING))
-            _sls_package(folder, stage)
+            _sls_package(folder, stage, settings)
             if filled and done.zip.exists():
                 with zipfile.ZipFile(done.zip) as archive:
                     archive.extractall(done.code)
@@ -137,7 +157,7 @@ def _package(stack: str, stage: str, copy: str, *, filled: bool) -> Package:
     return done
 
 
-def _sls_package(folder: Path, stage: str) -> None:
+def _sls_package(folder: Path, stage: str, settings: Mapping[str, str]) -> None:
     # No credentials, no endpoint: packaging must ask nobody.
     environment = {
         name: value
@@ -148,8 +168,9 @@ def _sls_package(folder: Path, stage: str) -> None:
     if stage != "local":
         environment["ORDERFLOW_OPERATOR_EMAIL"] = "operator@orderflow.example"
         environment["ORDERFLOW_SENDER_EMAIL"] = "orders@orderflow.example"
+    environment |= settings
     done = subprocess.run(
-        ["npx", "--no-install", "sls", "package", "--stage", stage],
+        [str(ROOT / "node_modules/.bin/sls"), "package", "--stage", stage],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -201,8 +222,14 @@ def _files(path: Path) -> Iterator[Path]:
             yield from _files(child)
 
 
+def kept_for_this_content() -> Path:
+    """Return the folder of what is made of this very content, by this run or one before."""
+    return FOLDER / _digest()
+
+
 @contextmanager
-def _locked(name: str) -> Iterator[None]:
+def locked(name: str) -> Iterator[None]:
+    """Hold a lock of this name among all test processes."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

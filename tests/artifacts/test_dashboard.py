@@ -23,9 +23,26 @@ DRAWN = {
     "AWS::RDS::DBCluster": ({"DatabaseConnections", "ACUUtilization"}, "${%s}"),
     "AWS::RDS::DBProxy": ({"ClientConnections", "DatabaseConnectionsBorrowLatency"}, "${%s}"),
     "AWS::SNS::Topic": ({"NumberOfNotificationsFailed"}, "${%s.TopicName}"),
+    "AWS::S3::Bucket": ({"NumberOfObjects", "BucketSizeBytes"}, "${%s}"),
 }
 WAITING, AGE = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
-ALARMED = (*DRAWN, "AWS::SQS::Queue", "AWS::ApiGateway::RestApi")
+FAILED, LOST = "FailedInvocations", "DestinationDeliveryFailures"
+# A bucket only lies there: what it calls is a function.
+ALARMED = (*(DRAWN.keys() - {"AWS::S3::Bucket"}), "AWS::SQS::Queue", "AWS::ApiGateway::RestApi")
+# These are drawn and ring too, by names or conditions of their own.
+OWN_WAY = {
+    *("AWS::SQS::Queue", "AWS::ApiGateway::RestApi", "AWS::Events::Rule"),
+    *("AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig"),
+}
+# These cannot stand still, or only with one of the others: they say how something is.
+STILL = re.compile(
+    r"AWS::(ApiGateway::(Account|Deployment|Method|Resource|Stage)|CloudWatch::(Alarm|Dashboard)"
+    r"|CodeDeploy::(Application|DeploymentGroup)|IAM::Role|KMS::(Alias|Key)"
+    r"|EC2::(RouteTable|SecurityGroup|Subnet|SubnetRouteTableAssociation|VPC|VPCEndpoint)"
+    r"|Lambda::(Alias|Permission|Version)|Logs::(LogGroup|MetricFilter)"
+    r"|RDS::(DBClusterParameterGroup|DBInstance|DBProxyTargetGroup|DBSubnetGroup)"
+    r"|S3::BucketPolicy|SES::EmailIdentity|SNS::Subscription|SQS::QueuePolicy|SSM::Parameter)"
+)
 
 pytestmark = pytest.mark.parametrize(("stack", "stage"), ON_AWS)
 
@@ -49,6 +66,14 @@ def lines(packed: Package) -> list[list[Any]]:
     ]
 
 
+def test_every_type_of_resource_is_drawn_or_known_to_need_no_chart(packed: Package) -> None:
+    """Somebody has thought of each: of its chart, its alarm, its key and its policy."""
+    types = {resource["Type"] for resource in packed.template["Resources"].values()}
+    assert {
+        type_ for type_ in types - DRAWN.keys() - OWN_WAY if not STILL.fullmatch(type_)
+    } == set()
+
+
 def test_everything_is_drawn(packed: Package) -> None:
     drawn = {(line[1], line[3]) for line in lines(packed) if len(line) > 3}
     for type_, (metrics, named) in DRAWN.items():
@@ -59,6 +84,25 @@ def test_everything_is_drawn(packed: Package) -> None:
         assert {(metric, f"${{{name}.QueueName}}") for metric in wanted} <= drawn, name
     for api in packed.resources("AWS::ApiGateway::RestApi").values():
         assert {(m, api["Name"]) for m in ("5XXError", "Latency", "Count")} <= drawn
+    assert {("IteratorAge", f"${{{reader}}}") for reader in readers(packed)} <= drawn
+    assert {(FAILED, f"${{{rule}}}") for rule in clocks(packed)} <= drawn
+    for config in packed.resources("AWS::Lambda::EventInvokeConfig").values():
+        assert (LOST, f"${{{config['FunctionName']['Ref']}}}") in drawn
+
+
+def readers(packed: Package) -> set[str]:
+    """Return the functions that read a stream."""
+    return {
+        source["FunctionName"]["Fn::GetAtt"][0]
+        for source in packed.resources("AWS::Lambda::EventSourceMapping").values()
+        if "StartingPosition" in source
+    }
+
+
+def clocks(packed: Package) -> set[str]:
+    """Return the rules that call something by the clock."""
+    rules = packed.resources("AWS::Events::Rule").items()
+    return {name for name, rule in rules if rule["State"] == "ENABLED"}
 
 
 def test_everything_rings(packed: Package) -> None:
@@ -67,12 +111,17 @@ def test_everything_rings(packed: Package) -> None:
         for name, resource in packed.resources(type_).items():
             named = resource["Name"] if type_ == "AWS::ApiGateway::RestApi" else name
             assert f'"{named}"' in alarms, name
-    streams = [
-        source["FunctionName"]
-        for source in packed.resources("AWS::Lambda::EventSourceMapping").values()
-        if "StartingPosition" in source
-    ]
-    assert alarms.count("IteratorAge") == len({json.dumps(stream) for stream in streams})
+    ringing = {
+        (alarm["MetricName"], dimension["Value"]["Ref"])
+        for alarm in packed.resources("AWS::CloudWatch::Alarm").values()
+        for dimension in alarm.get("Dimensions", [])
+        if "Ref" in dimension["Value"]
+    }
+    assert {("IteratorAge", reader) for reader in readers(packed)} <= ringing
+    assert {(LOST, reader) for reader in readers(packed)} <= ringing
+    assert {(FAILED, rule) for rule in clocks(packed)} <= ringing
+    for config in packed.resources("AWS::Lambda::EventInvokeConfig").values():
+        assert (LOST, config["FunctionName"]["Ref"]) in ringing
 
 
 def test_everything_that_rings_is_on_the_dashboard(packed: Package) -> None:

@@ -12,11 +12,13 @@ import pytest
 
 from shared.database import Database
 from tests.artifacts.packages import (
+    GIVEN,
     ROOT,
     SERVICES,
     STACKS,
     STAGES,
     Package,
+    in_a_given_network,
     package,
     template_alone,
 )
@@ -30,7 +32,10 @@ EVERYWHERE = [
 CLOUDS = [pytest.param(stack, stage, id=f"{stack}-{stage}") for stack in STACKS for stage in ON_AWS]
 SECRET = re.compile(r"passw|secret|token|credential|private.?key", re.IGNORECASE)
 LOGIN = re.compile(r"DATABASE_URL$")
+# CloudWatch charges for what nobody deletes.
 MAX_RETENTION_DAYS = 30
+# What Lambda does for a function that reads a queue.
+POLLING = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 # What the local cloud has of these is nothing.
 AWS_ONLY = ("AWS::RDS::", "AWS::EC2::", "AWS::KMS::", "AWS::SSM::", "AWS::CodeDeploy::")
 AWS_ONLY_PROPERTIES = ("VpcConfig", "TracingConfig", "KmsMasterKeyId", "SSESpecification")
@@ -129,6 +134,8 @@ def test_every_bucket_is_private_and_speaks_tls_only(packed: Package) -> None:
             and str(statement["Condition"]["Bool"]["aws:SecureTransport"]).lower() == "false"
             for statement in policy["PolicyDocument"]["Statement"]
             if "SecureTransport" in json.dumps(statement)
+            and statement["Principal"] == "*"
+            and len(statement["Resource"]) == 2
         )
     }
     for name, bucket in buckets.items():
@@ -139,6 +146,14 @@ def test_every_bucket_is_private_and_speaks_tls_only(packed: Package) -> None:
         ), name
         assert "AccessControl" not in bucket, name
         assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"], name
+        if name == "ServerlessDeploymentBucket":
+            continue  # the framework's own
+        assert bucket["OwnershipControls"] == {
+            "Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]
+        }, name
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}, name
+        rules = bucket["LifecycleConfiguration"]["Rules"]
+        assert any("NoncurrentVersionExpiration" in rule for rule in rules), name
     assert closed == buckets.keys()
 
 
@@ -272,6 +287,52 @@ def test_a_database_is_reached_through_its_proxy_and_by_iam_alone(packed: Packag
             assert rule["SourceSecurityGroupId"], name
 
 
+@pytest.mark.parametrize("stage", ON_AWS)
+def test_a_function_in_the_network_calls_only_what_has_an_endpoint_there(stage: str) -> None:
+    """Any other call would wait until the function's time is over."""
+    endpoints = package("platform", stage=stage).resources("AWS::EC2::VPCEndpoint").values()
+    reached = {endpoint["ServiceName"]["Fn::Sub"].rpartition(".")[2] for endpoint in endpoints}
+    called = set()
+    for service in SERVICES:
+        packed = package(service, stage=stage)
+        # Lambda itself fills these, in the function's name.
+        failures = set(_failure_queues(packed.template["Resources"]))
+        inside = {
+            function["Role"]["Fn::GetAtt"][0]
+            for function in packed.resources("AWS::Lambda::Function").values()
+            if "VpcConfig" in function
+        }
+        called |= {
+            action.partition(":")[0]
+            for statement in statements(packed)
+            if statement.owner in inside
+            and not any(f'"{queue}"' in text for queue in failures for text in statement.resources)
+            for action in set(statement.actions) - POLLING
+        }
+    # The database is inside; logs and traces go through Lambda.
+    assert called - {"rds-db", "logs", "xray"} == reached
+
+
+def test_a_network_that_is_given_is_used_as_it_is() -> None:
+    given, made = in_a_given_network(), package("platform", stage="dev")
+    assert _cfn_lint(given.template_path) == []
+    types = {resource["Type"] for resource in given.template["Resources"].values()}
+    assert {type_ for type_ in types if type_.startswith("AWS::EC2::")} == {
+        "AWS::EC2::SecurityGroup"
+    }
+    told = {
+        parameter["Name"]: parameter["Value"]
+        for parameter in given.resources("AWS::SSM::Parameter").values()
+    }
+    # The services ask for the same names, wherever the network comes from.
+    assert told.keys() == {
+        parameter["Name"] for parameter in made.resources("AWS::SSM::Parameter").values()
+    }
+    assert told["/orderflow/dev/vpc-id"] == GIVEN["ORDERFLOW_VPC_ID"]
+    assert told["/orderflow/dev/subnet-1"] == GIVEN["ORDERFLOW_SUBNET_1"]
+    assert told["/orderflow/dev/subnet-2"] == GIVEN["ORDERFLOW_SUBNET_2"]
+
+
 def test_prod_has_a_second_instance_that_takes_over() -> None:
     for service in ("orders", "inventory"):
         counts = [len(package(service, stage=s).resources("AWS::RDS::DBInstance")) for s in ON_AWS]
@@ -289,7 +350,8 @@ def test_every_reader_of_a_queue_or_a_stream_names_the_messages_that_failed(
         assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
         if "StartingPosition" in source:  # a stream
             assert source["BisectBatchOnFunctionError"] is True, name
-            assert source["MaximumRetryAttempts"] >= 0, name
+            # Without a number: for a day.
+            assert 0 < int(source["MaximumRetryAttempts"]) <= 100, name
             assert source["DestinationConfig"]["OnFailure"]["Destination"], name
         else:
             assert source["ScalingConfig"]["MaximumConcurrency"] >= 2, name

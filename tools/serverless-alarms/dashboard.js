@@ -48,6 +48,26 @@ const CHARTS = {
       ? [['Streams: age of the last record read, ms', 'Maximum', ['AWS/Lambda', 'IteratorAge', 'FunctionName', `\${${owner}}`]]]
       : [];
   },
+  'AWS::Lambda::EventInvokeConfig': (id, { FunctionName: { Ref: owner } }) =>
+    ['AsyncEventsDropped', 'DestinationDeliveryFailures'].map((metric) => [
+      'Asynchronous calls: given up, and lost',
+      'Sum',
+      ['AWS/Lambda', metric, 'FunctionName', `\${${owner}}`],
+    ]),
+  'AWS::Events::Rule': (id, { ScheduleExpression, State }) =>
+    ScheduleExpression && State !== 'DISABLED'
+      ? [['Schedules: calls that failed', 'Sum', ['AWS/Events', 'FailedInvocations', 'RuleName', `\${${id}}`]]]
+      : [],
+  // S3 counts once a day.
+  'AWS::S3::Bucket': (id) =>
+    [
+      ['Buckets: objects', 'NumberOfObjects', 'AllStorageTypes'],
+      ['Buckets: bytes', 'BucketSizeBytes', 'StandardStorage'],
+    ].map(([title, metric, storage]) => [
+      title,
+      'Average',
+      ['AWS/S3', metric, 'BucketName', `\${${id}}`, 'StorageType', storage, { period: 86400 }],
+    ]),
   'AWS::DynamoDB::Table': (id) =>
     ['ReadThrottleEvents', 'WriteThrottleEvents'].map((metric) => [
       'Tables: throttled',

@@ -28,6 +28,8 @@ const RULES = {
 const AWS_RULES = {
   'AWS::Lambda::Function': functionAlarms,
   'AWS::Lambda::EventSourceMapping': streamAlarms,
+  'AWS::Lambda::EventInvokeConfig': undeliverableAlarm,
+  'AWS::Events::Rule': scheduleAlarms,
   'AWS::StepFunctions::StateMachine': sagaAlarms,
   'AWS::ApiGateway::RestApi': apiAlarms,
   'AWS::DynamoDB::Table': tableAlarms,
@@ -173,10 +175,12 @@ function functionAlarms(id, { Properties: { FunctionName } }) {
   };
 }
 
-function streamAlarms(id, { Properties: { FunctionName, StartingPosition } }) {
+function streamAlarms(id, resource) {
+  const { FunctionName, StartingPosition } = resource.Properties;
   if (!StartingPosition) return {};
   const [owner] = [FunctionName['Fn::GetAtt'] ?? FunctionName.Ref].flat();
   return {
+    ...undeliverableAlarm(id, resource),
     // One for each function, however many streams it reads: the metric knows the function only.
     [`${owner}IteratorAgeAlarm`]: {
       AlarmDescription: described('Changes of a table wait for over ten minutes for their reader.', 'failing-function'),
@@ -185,6 +189,41 @@ function streamAlarms(id, { Properties: { FunctionName, StartingPosition } }) {
       Dimensions: [{ Name: 'FunctionName', Value: { Ref: owner } }],
       Statistic: 'Maximum',
       ...steadily(10 * MINUTE * 1000, 3),
+    },
+  };
+}
+
+// What fails for good is put into dead letters by Lambda itself, in the function's name: of asynchronous
+// calls, and of a stream's records.
+function undeliverableAlarm(id, { Properties: { FunctionName, DestinationConfig } }) {
+  if (!DestinationConfig?.OnFailure) return {};
+  const [owner] = [FunctionName['Fn::GetAtt'] ?? FunctionName.Ref].flat();
+  return {
+    [`${owner}UndeliverableAlarm`]: {
+      AlarmDescription: described(
+        'What the function failed at for good could not be put among its dead letters: it is lost.',
+        'undelivered'
+      ),
+      Namespace: 'AWS/Lambda',
+      MetricName: 'DestinationDeliveryFailures',
+      Dimensions: [{ Name: 'FunctionName', Value: { Ref: owner } }],
+      Statistic: 'Sum',
+      ...above(0),
+    },
+  };
+}
+
+// That the function then fails is for its own alarms.
+function scheduleAlarms(id, { Properties: { State, ScheduleExpression } }) {
+  if (!ScheduleExpression || State === 'DISABLED') return {};
+  return {
+    [`${id}Alarm`]: {
+      AlarmDescription: described('The clock cannot call the function: what runs by itself does not.', 'failing-function'),
+      Namespace: 'AWS/Events',
+      MetricName: 'FailedInvocations',
+      Dimensions: [{ Name: 'RuleName', Value: { Ref: id } }],
+      Statistic: 'Sum',
+      ...above(0),
     },
   };
 }
