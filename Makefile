@@ -120,12 +120,16 @@ url: ## Print the API's base URL
 ifeq ($(STAGE),local)
 	@echo "http://127.0.0.1:$(ORDERFLOW_PORT)/_aws/execute-api/orders-$(STAGE)/$(STAGE)"
 else
-	@$(PYTHON) tools/api_url.py "$(STAGE)"
+	@$(PYTHON) tools/api_url.py orders "$(STAGE)"
 endif
 
 .PHONY: stats-url
 stats-url: ## Print the base URL of the figures: curl "$$(make -s stats-url)/stats?day=2026-11-24"
+ifeq ($(STAGE),local)
 	@echo "http://127.0.0.1:$(ORDERFLOW_PORT)/_aws/execute-api/notifications-$(STAGE)/$(STAGE)"
+else
+	@$(PYTHON) tools/api_url.py notifications "$(STAGE)"
+endif
 
 .PHONY: curl-examples
 curl-examples: setup ## Print working curl lines for every call of the API

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     asked = prices(options.set)
     table = Table(
-        title=f"Stage {options.stage}, at rest: dollars a month, prices of {asked['as_of']}"
+        title=f"Stage {options.stage}, at rest: dollars a month (prices: bench/{PRICES.name})"
     )
     table.add_column("what")
     table.add_column("count", justify="right")
