@@ -36,6 +36,7 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 .local/stamps/dev: .local/stamps/uv pyproject.toml constraints.txt shared/pyproject.toml
 	@echo "python: installing the developers' tools" >&2
 	@$(UV) pip install --quiet --python .venv --group dev -c constraints.txt -e 'shared[migrations]'
+	@$(PYTHON) -m compileall -q -j 0 .venv/lib # where Python is told to write none, each run would compile
 	@touch $@
 
 .local/stamps/cloud: .local/stamps/uv localcloud/requirements.lock localcloud/pyproject.toml
@@ -51,6 +52,14 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 	@$(UV) pip install --quiet --compile-bytecode --python .local/venvs/runtime -r localcloud/runtime.lock
 	@touch $@
 
+# In an environment of its own: it brings a hundred packages, in other versions than ours.
+.local/stamps/checkov: .local/stamps/uv tools/checkov.lock
+	@echo "python: installing checkov" >&2
+	@$(UV) venv --quiet --allow-existing --python .venv/bin/python .local/venvs/checkov
+	@$(UV) pip install --quiet --python .local/venvs/checkov -r tools/checkov.lock
+	@$(PYTHON) -m compileall -q -j 0 .local/venvs/checkov/lib
+	@touch $@
+
 .local/stamps/node: package.json package-lock.json $(wildcard tools/*/package.json)
 	@tools/check_versions.sh
 	@mkdir -p .local/stamps
@@ -62,6 +71,8 @@ setup: .local/stamps/dev .local/stamps/cloud .local/stamps/runtime .local/stamps
 lock: .local/stamps/uv ## Resolve every Python and Node version anew
 	$(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate --custom-compile-command "make lock" \
 		--group dev --extra migrations shared/pyproject.toml -o constraints.txt
+	echo checkov | $(UV) pip compile --quiet --upgrade --python-version 3.13 --no-annotate \
+		--custom-compile-command "make lock" - -o tools/checkov.lock
 	npm install --package-lock-only --no-audit --no-fund
 
 # ── the local cloud ─────────────────────────────────────────────────────────────────────────────
@@ -93,21 +104,32 @@ logs: setup ## Follow a service's function logs: make logs SERVICE=orders
 
 # ── deploy ──────────────────────────────────────────────────────────────────────────────────────
 
+# Stage local is the local cloud; any other is on AWS, with the shell's usual credentials.
+REACH = $(if $(filter local,$(STAGE)),eval "$$($(CLOUD) env)",:)
+
 .PHONY: deploy
-deploy: setup ## Deploy the five stacks to the local cloud
-	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose deploy --stage $(STAGE)
+deploy: setup ## Deploy the five stacks: make deploy [STAGE=dev], which is on AWS (docs/deploying.md)
+	@$(REACH) && npx --no-install osls-compose deploy --stage $(STAGE)
 
 .PHONY: remove
-remove: setup ## Remove the five stacks from the local cloud
-	@eval "$$($(CLOUD) env)" && npx --no-install osls-compose remove --stage $(STAGE)
+remove: setup ## Remove the five stacks: make remove [STAGE=…]
+	@$(REACH) && npx --no-install osls-compose remove --stage $(STAGE)
 
 .PHONY: url
 url: ## Print the API's base URL
+ifeq ($(STAGE),local)
 	@echo "http://127.0.0.1:$(ORDERFLOW_PORT)/_aws/execute-api/orders-$(STAGE)/$(STAGE)"
+else
+	@$(PYTHON) tools/api_url.py orders "$(STAGE)"
+endif
 
 .PHONY: stats-url
 stats-url: ## Print the base URL of the figures: curl "$$(make -s stats-url)/stats?day=2026-11-24"
+ifeq ($(STAGE),local)
 	@echo "http://127.0.0.1:$(ORDERFLOW_PORT)/_aws/execute-api/notifications-$(STAGE)/$(STAGE)"
+else
+	@$(PYTHON) tools/api_url.py notifications "$(STAGE)"
+endif
 
 .PHONY: curl-examples
 curl-examples: setup ## Print working curl lines for every call of the API
@@ -122,9 +144,6 @@ openapi-release: setup ## And keep it as what the last release promised, unless 
 	@PYTHONPATH=services/orders $(PYTHON) -m tools.openapi release
 
 # ── operate ─────────────────────────────────────────────────────────────────────────────────────
-
-# Stage local is the local cloud; any other is on AWS, with the shell's usual credentials.
-REACH = $(if $(filter local,$(STAGE)),eval "$$($(CLOUD) env)",:)
 
 .PHONY: dlq
 dlq: setup ## List the dead letters: make dlq [STAGE=…] [FORMAT=json] [LIMIT=100]
@@ -191,7 +210,7 @@ test-domain-long: setup ## The domains' stateful tests and races, much longer an
 		services/*/tests/integration/test_stateful.py services/inventory/tests/integration/test_last_item.py
 
 .PHONY: test-artifacts
-test-artifacts: setup ## Package every service and test what would be deployed
+test-artifacts: setup .local/stamps/checkov ## Package every service and test what would be deployed
 	$(PYTHON) -m pytest -n 2 tests/artifacts
 
 .PHONY: test-localcloud
@@ -254,6 +273,10 @@ cost: setup ## Price 1000 orders on AWS: make cost [ORDERS=1000] [PRICES=file] [
 .PHONY: bench-import
 bench-import: setup ## Time an import of 10^3 and 10^5 rows, and its memory: make bench-import SIZES="1000 100000"
 	@PYTHONPATH=services/inventory $(PYTHON) -m bench.import_growth $${SIZES:-1000 100000}
+
+.PHONY: standing-cost
+standing-cost: setup ## What a stage on AWS costs at rest: make standing-cost STAGE=dev [SET="aurora.acu_hour=0.156"]
+	@$(PYTHON) -m bench.standing_cost --stage $(STAGE) $(if $(SET),--set $(SET))
 
 .PHONY: bench-audit
 bench-audit: setup ## Time an audit of 10^3, 10^5 and 10^6 orders: make bench-audit SIZES="1000 100000"

@@ -13,15 +13,19 @@ import sqlalchemy as sa
 
 from shared.contracts.inventory import StockLow
 from shared.envelope import read, read_data
+from shared.errors import MessageTooLarge
 from shared.outbox import (
     EVENTS,
     HELD_BACK,
+    MAX_BYTES,
+    OVERHEAD_BYTES,
     RELAY_BATCH,
     Outbox,
     Waiting,
     fact_row,
     raw_row,
 )
+from shared.publisher import FactPublisher
 from tests.support.postgres import second
 
 NO_AGE = timedelta(seconds=-1)
@@ -104,6 +108,56 @@ def test_what_is_delivered_is_a_message_with_the_rows_own_id(
     assert envelope.id == str(row["id"])
     assert waiting.type == envelope.type == "stock.low.v1"
     assert read_data(envelope, StockLow) == StockLow("MUG", 1, 4, 5)
+
+
+def longest() -> str:
+    """Return the longest name of a product whose fact can still leave."""
+    room = len(msgspec.json.encode(fact(1, "")["body"])) + OVERHEAD_BYTES
+    # The sku stands in the envelope and in its data.
+    return "x" * ((MAX_BYTES - room) // 2)
+
+
+def test_a_fact_that_no_topic_takes_is_refused_by_name_and_size() -> None:
+    assert fact(1, longest())
+    sku = longest() + "x"
+    with pytest.raises(
+        MessageTooLarge, match=r"stock\.low\.v1 about x+: \d{6} bytes, 261944 at most"
+    ):
+        fact(1, sku)
+    with pytest.raises(MessageTooLarge, match=r"saga\.start about o-1: \d{6} bytes"):
+        raw_row("saga", "saga.start", "o-1", {"lines": "€" * 90_000})
+
+
+def test_a_refused_fact_takes_the_effect_that_it_tells_of_with_it(
+    postgres: sa.Engine, table: sa.Table
+) -> None:
+    def reserve(sku: str) -> None:
+        with postgres.begin() as connection:
+            connection.execute(sa.insert(table).values(fact(1)))  # stands for the effect
+            connection.execute(sa.insert(table).values(fact(2, sku)))
+
+    with pytest.raises(MessageTooLarge):
+        reserve(longest() + "x")
+    assert state(postgres, table) == []
+    reserve(longest())
+    destination = Destination()
+    assert Outbox(postgres, table, destination).relay(older_than=NO_AGE, seconds=60) == 2
+
+
+def test_the_largest_fact_fits_into_a_call_once_it_has_been_in_the_database(
+    postgres: sa.Engine, table: sa.Table
+) -> None:
+    append(postgres, table, fact(1, longest()))
+    sent: list[Any] = []
+
+    class Topic:
+        def publish_batch(self, **call: Any) -> Any:
+            sent.extend(call["PublishBatchRequestEntries"])
+            return {"Failed": []}
+
+    publisher = FactPublisher(Topic(), "arn")
+    assert Outbox(postgres, table, publisher).relay(older_than=NO_AGE, seconds=60) == 1
+    assert MAX_BYTES - OVERHEAD_BYTES - 2 <= len(sent[0]["Message"]) <= MAX_BYTES
 
 
 def test_many_subjects_are_flushed_in_one_batch(postgres: sa.Engine, table: sa.Table) -> None:

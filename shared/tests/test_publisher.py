@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from shared.outbox import Waiting
-from shared.publisher import MAX_BYTES, MAX_ENTRIES, FactPublisher
+from shared.outbox import MAX_BYTES, Waiting
+from shared.publisher import MAX_ENTRIES, FactPublisher
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:test-orderflow-events"
 

@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.support.templates import load
@@ -27,6 +28,14 @@ RUNTIME = ROOT / ".local/venvs/runtime/bin/python"
 FOLDER = ROOT / ".local/test-packages"
 SERVICES = ("orders", "inventory", "notifications", "operations")
 STACKS = ("platform", *SERVICES)
+STAGES = ("local", "dev", "prod")
+GIVEN = {
+    "ORDERFLOW_NETWORK": "given",
+    "ORDERFLOW_VPC_ID": "vpc-0123456789abcdef0",
+    "ORDERFLOW_VPC_CIDR": "10.9.0.0/16",
+    "ORDERFLOW_SUBNET_1": "subnet-0123456789abcdef1",
+    "ORDERFLOW_SUBNET_2": "subnet-0123456789abcdef2",
+}
 
 _INPUTS = ("platform", "services", "shared", "tools", "constraints.txt", "package.json")
 _LOCKS = ("package-lock.json", ".python-version")
@@ -104,24 +113,43 @@ def package(stack: str, *, stage: str = "local", copy: str = "first") -> Package
     """Package one stack, unless this very content was packaged before; `copy` names the tree.
 
     A stage other than the local one gets its template alone: to install the same dependencies once
-    more is what takes the time.
+    more is what takes the time. A test holds that this changes nothing in the template.
     """
-    filled = stage == "local"
-    copy = copy if stage == "local" else f"{copy}-{stage}"
-    tree = FOLDER / _digest() / copy
+    return _package(stack, stage, copy if stage == "local" else stage, filled=stage == "local")
+
+
+def template_alone(stack: str) -> Package:
+    """Package the local stage of a stack as other stages are packaged."""
+    return _package(stack, "local", "template", filled=False)
+
+
+def in_a_given_network() -> Package:
+    """Package platform's stage dev as for an account that has a VPC already."""
+    return _package("platform", "dev", "given", filled=False, settings=GIVEN)
+
+
+def _package(
+    stack: str,
+    stage: str,
+    copy: str,
+    *,
+    filled: bool,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Package:
+    tree = kept_for_this_content() / copy
     folder = tree / ("platform" if stack == "platform" else f"services/{stack}")
     done = Package(stack, tree, folder)
-    with _locked(f"{copy}.copy"):
+    with locked(f"{copy}.copy"):
         if not tree.exists():
             _clear_old()
             _copy(tree)
-    with _locked(f"{copy}.{stack}"):
+    with locked(f"{copy}.{stack}"):
         if not (folder / ".packaged").exists():
             if not filled:
                 description = folder / "serverless.yml"
                 lines = description.read_text().splitlines(keepends=True)
                 description.write_text("".join(line for line in lines if line not in _FILLING))
-            _sls_package(folder, stage)
+            _sls_package(folder, stage, settings)
             if filled and done.zip.exists():
                 with zipfile.ZipFile(done.zip) as archive:
                     archive.extractall(done.code)
@@ -129,12 +157,20 @@ def package(stack: str, *, stage: str = "local", copy: str = "first") -> Package
     return done
 
 
-def _sls_package(folder: Path, stage: str) -> None:
+def _sls_package(folder: Path, stage: str, settings: Mapping[str, str]) -> None:
     # No credentials, no endpoint: packaging must ask nobody.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "ORDERFLOW_"))
+    }
     environment["ORDERFLOW_PYTHON"] = str(ROOT / ".venv/bin/python")
+    if stage != "local":
+        environment["ORDERFLOW_OPERATOR_EMAIL"] = "operator@orderflow.example"
+        environment["ORDERFLOW_SENDER_EMAIL"] = "orders@orderflow.example"
+    environment |= settings
     done = subprocess.run(
-        ["npx", "--no-install", "sls", "package", "--stage", stage],
+        [str(ROOT / "node_modules/.bin/sls"), "package", "--stage", stage],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -186,8 +222,14 @@ def _files(path: Path) -> Iterator[Path]:
             yield from _files(child)
 
 
+def kept_for_this_content() -> Path:
+    """Return the folder of what is made of this very content, by this run or one before."""
+    return FOLDER / _digest()
+
+
 @contextmanager
-def _locked(name: str) -> Iterator[None]:
+def locked(name: str) -> Iterator[None]:
+    """Hold a lock of this name among all test processes."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

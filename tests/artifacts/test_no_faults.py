@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.artifacts.packages import SERVICES, STACKS, Package, package
+from tests.artifacts.packages import SERVICES, STACKS, STAGES, Package, package
 
 # The API of the rules, the package that serves it, and how a function's calls are known there.
 TRACES = (b"_orderflow/", b"localcloud", b"AWS_SDK_UA_APP_ID")
@@ -28,9 +28,10 @@ def test_no_zip_holds_anything_of_the_faults(service: str) -> None:
     ] == []
 
 
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("stack", STACKS)
-def test_no_template_has_a_switch_for_faults(stack: str) -> None:
-    packed = package(stack)
+def test_no_template_has_a_switch_for_faults(stack: str, stage: str) -> None:
+    packed = package(stack, stage=stage)
     text = packed.template_path.read_bytes()
     assert [trace for trace in TRACES if trace in text] == []
     assert _switches(packed) == []

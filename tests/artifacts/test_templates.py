@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.artifacts.packages import ROOT, SERVICES, STACKS, Package, functions, package
+from tests.artifacts.packages import ROOT, SERVICES, Package, functions, package
 from tests.saga.code import CODE
 from tests.saga.lint import faults
 
 CFN_LINT = ROOT / ".venv/bin/cfn-lint"
-# CloudWatch charges for what nobody deletes.
-MAX_RETENTION_DAYS = 30
 
 
 @pytest.fixture(params=SERVICES)
@@ -21,17 +19,12 @@ def packed(request: pytest.FixtureRequest) -> Package:
     return package(str(request.param))
 
 
-def test_cfn_lint_finds_nothing_in_the_five_stacks() -> None:
-    assert _cfn_lint(*(package(stack).template_path for stack in STACKS)) == []
-
-
 def test_cfn_lint_looks_into_the_state_machine(tmp_path: Path) -> None:
-    template = package("orders").template
-    template["Resources"]["PlaceOrderSaga"]["Properties"]["Definition"]["States"]["Closed"] = {
-        "Type": "Suceed"
-    }
+    # Alone: what it refers to is missing, and is another rule's.
+    saga = package("orders").template["Resources"]["PlaceOrderSaga"]
+    saga["Properties"]["Definition"]["States"]["Closed"] = {"Type": "Suceed"}
     path = tmp_path / "template.json"
-    path.write_text(json.dumps(template))
+    path.write_text(json.dumps({"Resources": {"PlaceOrderSaga": saga}}))
     assert [rule for rule in _cfn_lint(path) if "E3601" in rule] != []
 
 
@@ -70,25 +63,6 @@ def test_every_function_is_sized_timed_and_has_a_role_of_its_own(packed: Package
         assert {"memorySize", "timeout", "iamRoleStatements"} <= function.keys(), name
 
 
-def test_no_role_may_do_everything(packed: Package) -> None:
-    for name, role in packed.resources("AWS::IAM::Role").items():
-        for policy in role.get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
-                actions = statement["Action"]
-                for action in [actions] if isinstance(actions, str) else actions:
-                    assert "*" not in action, name
-                assert statement["Resource"] not in ("*", ["*"]), name
-
-
-def test_every_log_is_kept_for_a_while_and_not_for_ever(packed: Package) -> None:
-    kept = {
-        group["LogGroupName"]: group.get("RetentionInDays", 0)
-        for group in packed.resources("AWS::Logs::LogGroup").values()
-    }
-    for function in packed.resources("AWS::Lambda::Function").values():
-        assert 0 < kept[f"/aws/lambda/{function['FunctionName']}"] <= MAX_RETENTION_DAYS
-
-
 def test_every_queue_has_dead_letters_and_only_one_sender(packed: Package) -> None:
     queues = packed.resources("AWS::SQS::Queue")
     dead = {name for name, queue in queues.items() if queue["QueueName"].endswith("-dlq")}
@@ -116,16 +90,6 @@ def test_every_queue_has_dead_letters_and_only_one_sender(packed: Package) -> No
     assert len(redriven) == len(queues.keys() - dead)
 
 
-def test_a_stream_is_read_on_behind_what_fails_and_says_what_it_left(packed: Package) -> None:
-    for name, source in packed.resources("AWS::Lambda::EventSourceMapping").items():
-        if source["EventSourceArn"]["Fn::GetAtt"][1] != "StreamArn":
-            continue
-        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
-        assert source["BisectBatchOnFunctionError"] is True, name
-        assert 0 < int(source["MaximumRetryAttempts"]) <= 100, name  # without it: for a day
-        assert source["DestinationConfig"]["OnFailure"]["Destination"], name
-
-
 def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run(packed: Package) -> None:
     queues = packed.resources("AWS::SQS::Queue")
     lambdas = packed.resources("AWS::Lambda::Function")
@@ -140,29 +104,6 @@ def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run(packed
         assert source["ScalingConfig"]["MaximumConcurrency"] >= 2, name
     fed = {source["EventSourceArn"]["Fn::GetAtt"][0] for source in sources.values()}
     assert {name for name in queues if not name.endswith("DeadLetters")} <= fed
-
-
-def test_every_bucket_is_private_encrypted_versioned_and_speaks_tls_alone(packed: Package) -> None:
-    policies = {
-        policy["Bucket"]["Ref"]: policy["PolicyDocument"]["Statement"]
-        for policy in packed.resources("AWS::S3::BucketPolicy").values()
-    }
-    for name, bucket in packed.resources("AWS::S3::Bucket").items():
-        if name == "ServerlessDeploymentBucket":
-            continue  # the framework's own
-        assert len(bucket["PublicAccessBlockConfiguration"]) == 4, name
-        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, name
-        assert bucket["OwnershipControls"] == {
-            "Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]
-        }, name
-        assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"], name
-        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}, name
-        rules = bucket["LifecycleConfiguration"]["Rules"]
-        assert any("NoncurrentVersionExpiration" in rule for rule in rules), name
-        (tls,) = [each for each in policies[name] if each["Effect"] == "Deny"]
-        assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}, name
-        assert tls["Principal"] == "*", name
-        assert len(tls["Resource"]) == 2, name
 
 
 def test_what_s3_calls_may_be_called_by_that_bucket_of_that_account_alone() -> None:

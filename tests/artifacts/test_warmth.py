@@ -6,7 +6,6 @@ import pytest
 
 from shared.warm_up import PING
 from tests.artifacts.packages import Package, package
-from tests.artifacts.test_templates import _cfn_lint
 
 ENTRANCE = {"PlaceOrderLambdaFunction", "GetOrderLambdaFunction"}
 REST = {
@@ -79,10 +78,6 @@ def test_requests_reach_the_environments_that_are_ready() -> None:
 
 def test_a_stage_pings_inventorys_commands() -> None:
     assert pinged(package("inventory", stage="prod"), "ENABLED") == {"HandleCommandsLambdaFunction"}
-
-
-def test_cfn_lint_finds_nothing_in_what_prod_provisions() -> None:
-    assert _cfn_lint(package("orders", stage="prod").template_path) == []
 
 
 def _function(arn: dict[str, Any]) -> str:

@@ -2,12 +2,15 @@
 
 // Adds CloudWatch alarms once the template is whole, so that no new resource can be left out:
 // `RULES` says for each type of resource which alarms it gets, and a queue that none fits fails the
-// packaging. `custom.alarms` holds the topic and the metrics of the service's own:
+// packaging. A stage on AWS (`custom.stage.aws`) gets those of `AWS_RULES` too, and a dashboard
+// (dashboard.js). `custom.alarms` holds the topic and the metrics of the service's own:
 //
 //   alarms:
 //     topicArn: …
 //     metrics:
 //       - {metric: OrderParked, runbook: parked-order, means: An order waits for an operator.}
+
+const { dashboard } = require('./dashboard');
 
 const RUNBOOKS = 'docs/runbooks';
 const MINUTE = 60;
@@ -22,6 +25,19 @@ const RULES = {
   'AWS::SQS::Queue': queueAlarms,
 };
 
+const AWS_RULES = {
+  'AWS::Lambda::Function': functionAlarms,
+  'AWS::Lambda::EventSourceMapping': streamAlarms,
+  'AWS::Lambda::EventInvokeConfig': undeliverableAlarm,
+  'AWS::Events::Rule': scheduleAlarms,
+  'AWS::StepFunctions::StateMachine': sagaAlarms,
+  'AWS::ApiGateway::RestApi': apiAlarms,
+  'AWS::DynamoDB::Table': tableAlarms,
+  'AWS::RDS::DBCluster': clusterAlarms,
+  'AWS::RDS::DBProxy': proxyAlarms,
+  'AWS::SNS::Topic': topicAlarms,
+};
+
 class ServerlessAlarms {
   constructor(serverless) {
     this.serverless = serverless;
@@ -34,20 +50,35 @@ class ServerlessAlarms {
     const { service } = this.serverless;
     const { topicArn, metrics = [] } = service.custom?.alarms ?? {};
     if (!topicArn) this.fail('custom.alarms.topicArn is missing: where should alarms go?');
+    const onAws = Boolean(service.custom.stage?.aws);
     const template = service.provider.compiledCloudFormationTemplate;
     const alarms = {};
     for (const [id, resource] of Object.entries(template.Resources)) {
-      const rule = RULES[resource.Type];
-      if (rule) Object.assign(alarms, rule(id, resource, template, (text) => this.fail(text)));
+      const rules = [RULES[resource.Type], onAws && AWS_RULES[resource.Type]].filter(Boolean);
+      for (const rule of rules) {
+        Object.assign(alarms, rule(id, resource, template, (text) => this.fail(text)));
+      }
     }
     for (const own of metrics) Object.assign(alarms, this.metricAlarm(own));
     for (const [id, properties] of Object.entries(alarms)) {
       if (template.Resources[id]) this.fail(`${id}: a resource of this name is there already`);
-      template.Resources[id] = {
-        Type: 'AWS::CloudWatch::Alarm',
-        Properties: { ...properties, AlarmActions: [topicArn], OKActions: [topicArn] },
-      };
+      template.Resources[id] = { Type: 'AWS::CloudWatch::Alarm', Properties: properties };
     }
+    // Those that others have added ring there as well.
+    for (const { Type, Properties } of Object.values(template.Resources)) {
+      if (Type === 'AWS::CloudWatch::Alarm') {
+        Object.assign(Properties, { AlarmActions: [topicArn], OKActions: [topicArn] });
+      }
+    }
+    if (!onAws) return;
+    template.Resources.Dashboard = dashboard({
+      resources: template.Resources,
+      own: service.custom.dashboard ?? [],
+      environment: service.provider.environment ?? {},
+      deadLetters: targets(template),
+      stage: service.provider.stage,
+      name: service.service,
+    });
   }
 
   metricAlarm({ metric, runbook, means, ...rest }) {
@@ -116,6 +147,195 @@ function queueAlarms(id, resource, template, fail) {
     });
   }
   return alarms;
+}
+
+// A failure that a retry heals is no trouble, so one bad minute rings nothing; three within twenty do,
+// which is also what a scheduled run makes of it that fails with both its retries.
+function repeatedly(threshold = 0) {
+  return { ...above(threshold), EvaluationPeriods: 20, DatapointsToAlarm: 3 };
+}
+
+function steadily(threshold, minutes) {
+  return { ...above(threshold), EvaluationPeriods: minutes, DatapointsToAlarm: minutes };
+}
+
+function functionAlarms(id, { Properties: { FunctionName } }) {
+  const metric = (name, suffix, means) => ({
+    AlarmName: `${FunctionName}-${suffix}`,
+    AlarmDescription: described(means, 'failing-function'),
+    Namespace: 'AWS/Lambda',
+    MetricName: name,
+    Dimensions: [{ Name: 'FunctionName', Value: { Ref: id } }],
+    Statistic: 'Sum',
+    ...repeatedly(),
+  });
+  return {
+    [`${id}ErrorsAlarm`]: metric('Errors', 'errors', 'The function fails again and again: retries do not heal it.'),
+    [`${id}ThrottlesAlarm`]: metric('Throttles', 'throttles', 'Calls of the function are turned away: too many run already.'),
+  };
+}
+
+function streamAlarms(id, resource) {
+  const { FunctionName, StartingPosition } = resource.Properties;
+  if (!StartingPosition) return {};
+  const [owner] = [FunctionName['Fn::GetAtt'] ?? FunctionName.Ref].flat();
+  return {
+    ...undeliverableAlarm(id, resource),
+    // One for each function, however many streams it reads: the metric knows the function only.
+    [`${owner}IteratorAgeAlarm`]: {
+      AlarmDescription: described('Changes of a table wait for over ten minutes for their reader.', 'failing-function'),
+      Namespace: 'AWS/Lambda',
+      MetricName: 'IteratorAge',
+      Dimensions: [{ Name: 'FunctionName', Value: { Ref: owner } }],
+      Statistic: 'Maximum',
+      ...steadily(10 * MINUTE * 1000, 3),
+    },
+  };
+}
+
+// What fails for good is put into dead letters by Lambda itself, in the function's name: of asynchronous
+// calls, and of a stream's records.
+function undeliverableAlarm(id, { Properties: { FunctionName, DestinationConfig } }) {
+  if (!DestinationConfig?.OnFailure) return {};
+  const [owner] = [FunctionName['Fn::GetAtt'] ?? FunctionName.Ref].flat();
+  return {
+    [`${owner}UndeliverableAlarm`]: {
+      AlarmDescription: described(
+        'What the function failed at for good could not be put among its dead letters: it is lost.',
+        'undelivered'
+      ),
+      Namespace: 'AWS/Lambda',
+      MetricName: 'DestinationDeliveryFailures',
+      Dimensions: [{ Name: 'FunctionName', Value: { Ref: owner } }],
+      Statistic: 'Sum',
+      ...above(0),
+    },
+  };
+}
+
+// That the function then fails is for its own alarms.
+function scheduleAlarms(id, { Properties: { State, ScheduleExpression } }) {
+  if (!ScheduleExpression || State === 'DISABLED') return {};
+  return {
+    [`${id}Alarm`]: {
+      AlarmDescription: described('The clock cannot call the function: what runs by itself does not.', 'failing-function'),
+      Namespace: 'AWS/Events',
+      MetricName: 'FailedInvocations',
+      Dimensions: [{ Name: 'RuleName', Value: { Ref: id } }],
+      Statistic: 'Sum',
+      ...above(0),
+    },
+  };
+}
+
+function sagaAlarms(id) {
+  const dimension = { Name: 'StateMachineArn', Value: { Ref: id } };
+  const ends = { failed: 'ExecutionsFailed', late: 'ExecutionsTimedOut', stopped: 'ExecutionsAborted' };
+  return {
+    [`${id}EndsAlarm`]: {
+      AlarmDescription: described(
+        'A saga ended without bringing its order to an end; the reconciler undoes it within minutes.',
+        'saga-without-an-end'
+      ),
+      Metrics: [
+        { Id: 'all', Expression: Object.keys(ends).join(' + '), Label: 'sagas without an end', ReturnData: true },
+        ...Object.entries(ends).map(([Id, MetricName]) => ({
+          Id,
+          ReturnData: false,
+          MetricStat: {
+            Metric: { Namespace: 'AWS/States', MetricName, Dimensions: [dimension] },
+            Period: MINUTE,
+            Stat: 'Sum',
+          },
+        })),
+      ],
+      ComparisonOperator: 'GreaterThanThreshold',
+      Threshold: 0,
+      EvaluationPeriods: 1,
+      TreatMissingData: 'notBreaching',
+    },
+  };
+}
+
+function apiAlarms(id, { Properties: { Name } }) {
+  const metric = (MetricName, means, rest) => ({
+    AlarmDescription: described(means, 'failing-api'),
+    Namespace: 'AWS/ApiGateway',
+    MetricName,
+    Dimensions: [{ Name: 'ApiName', Value: Name }],
+    ...rest,
+  });
+  return {
+    [`${id}ErrorsAlarm`]: metric('5XXError', 'Customers get errors that are ours, again and again.', {
+      Statistic: 'Sum',
+      ...repeatedly(),
+    }),
+    [`${id}LatencyAlarm`]: metric('Latency', 'One request in a hundred takes longer than three seconds.', {
+      ExtendedStatistic: 'p99',
+      ...steadily(3000, 10),
+    }),
+  };
+}
+
+function tableAlarms(id) {
+  return Object.fromEntries(
+    ['Read', 'Write'].map((way) => [
+      `${id}${way}ThrottlesAlarm`,
+      {
+        AlarmDescription: described('The table turns requests away again and again.', 'busy-table'),
+        Namespace: 'AWS/DynamoDB',
+        MetricName: `${way}ThrottleEvents`,
+        Dimensions: [{ Name: 'TableName', Value: { Ref: id } }],
+        Statistic: 'Sum',
+        ...repeatedly(),
+      },
+    ])
+  );
+}
+
+function clusterAlarms(id) {
+  return {
+    [`${id}CapacityAlarm`]: {
+      AlarmDescription: described(
+        'The database has used over 90 % of the capacity that it may grow to for a quarter of an hour.',
+        'busy-database'
+      ),
+      Namespace: 'AWS/RDS',
+      MetricName: 'ACUUtilization',
+      Dimensions: [{ Name: 'DBClusterIdentifier', Value: { Ref: id } }],
+      Statistic: 'Maximum',
+      ...steadily(90, 15),
+    },
+  };
+}
+
+function proxyAlarms(id) {
+  return {
+    [`${id}WaitAlarm`]: {
+      AlarmDescription: described(
+        'Functions wait for over half a second until the proxy lends them a connection.',
+        'busy-database'
+      ),
+      Namespace: 'AWS/RDS',
+      MetricName: 'DatabaseConnectionsBorrowLatency',
+      Dimensions: [{ Name: 'ProxyName', Value: { Ref: id } }],
+      Statistic: 'Average',
+      ...steadily(500_000, 5), // in microseconds
+    },
+  };
+}
+
+function topicAlarms(id) {
+  return {
+    [`${id}UndeliveredAlarm`]: {
+      AlarmDescription: described('A topic cannot deliver a message to a queue that has subscribed.', 'undelivered'),
+      Namespace: 'AWS/SNS',
+      MetricName: 'NumberOfNotificationsFailed',
+      Dimensions: [{ Name: 'TopicName', Value: { 'Fn::GetAtt': [id, 'TopicName'] } }],
+      Statistic: 'Sum',
+      ...above(0),
+    },
+  };
 }
 
 // The queues that take what failed: of a queue, of a subscription, of a function's asynchronous

@@ -10,13 +10,22 @@ const path = require('node:path');
 const { execFile } = require('node:child_process');
 const { promisify } = require('node:util');
 
+// The one that serverless-python-requirements fills the zip with.
+const JSZip = require(require.resolve('jszip', { paths: [require.resolve('serverless-python-requirements')] }));
+
 const SCRIPT = path.join(__dirname, 'repack.py');
 
 class ServerlessBytecode {
   constructor(serverless) {
     this.serverless = serverless;
+    const { compression } = JSZip.defaults;
     this.hooks = {
+      // The first zip is unpacked again at once: to deflate it, in JavaScript, takes longer than all the rest.
+      'before:package:createDeploymentArtifacts': () => {
+        JSZip.defaults.compression = 'STORE';
+      },
       'after:package:createDeploymentArtifacts': async () => {
+        JSZip.defaults.compression = compression;
         await this.repack();
         await this.forget();
       },

@@ -56,7 +56,7 @@ def _parts(name: Path, content: bytes, own: bool) -> list[tuple[Path, bytes]]:
         return [(name, content), (cached, _bytecode(name, content, ast.parse(content)))]
     if name.suffix == ".py":
         tree = ast.parse(content)
-        _WithoutDocstrings().visit(tree)
+        _forget_docstrings(tree)
         return [(name.with_suffix(".pyc"), _bytecode(name, content, tree))]
     if name.suffix == ".so" or ".so." in name.name:
         return [(name, _without_debug_information(content))]
@@ -73,13 +73,16 @@ def _bytecode(name: Path, source: bytes, tree: ast.Module) -> bytes:
     return flags + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
-class _WithoutDocstrings(ast.NodeTransformer):
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        super().generic_visit(node)
-        scopes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        if isinstance(node, scopes) and ast.get_docstring(node, clean=False) is not None:
-            node.body[:1] = [] if node.body[1:] else [ast.copy_location(ast.Pass(), node.body[0])]
-        return node
+def _forget_docstrings(node: ast.AST) -> None:
+    """Remove them from `node` and all that is defined in it: only statements hold definitions."""
+    scopes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    if isinstance(node, scopes) and ast.get_docstring(node, clean=False) is not None:
+        node.body[:1] = [] if node.body[1:] else [ast.copy_location(ast.Pass(), node.body[0])]
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        # A conditional expression's and a lambda's body is no list.
+        children = getattr(node, block, [])
+        for child in children if isinstance(children, list) else []:
+            _forget_docstrings(child)
 
 
 def _without_debug_information(content: bytes) -> bytes:

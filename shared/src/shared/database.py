@@ -120,12 +120,17 @@ def engine(url: str) -> sa.Engine:
         use_native_hstore=False,
         connect_args=database.connect_args(),
     )
-    token = _iam_token(database.url) if database.auth == "iam" else None
-    event.listen(made, "do_connect", _Connector(token))
+    connects(made, database)
     freshness = _Freshness(made.dialect)
     event.listen(made, "checkin", freshness.left)
     event.listen(made, "checkout", freshness.checked)
     return made
+
+
+def connects(made: sa.Engine, database: Database) -> None:
+    """Let `made` connect with patience, and with a token where `database` asks for one."""
+    token = _iam_token(database.url) if database.auth == "iam" else None
+    event.listen(made, "do_connect", _Connector(token))
 
 
 class _Freshness:

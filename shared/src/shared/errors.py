@@ -4,6 +4,7 @@
     ├── TransientFault     the effect may or may not have happened: retry, the keys make it safe
     ├── OutOfTime          nothing was begun: the message comes again
     ├── UnreadableMessage  will never parse: the queue's redrive policy takes it to the dead letters
+    ├── MessageTooLarge    no topic takes it: what it would tell of is not done
     ├── MissingSetting     wrong deployment: fails in the init phase, naming the variable
     └── BadSetting         the same, where the setting is there and faulty
 
@@ -26,6 +27,10 @@ class OutOfTime(OrderflowError):
 
 class UnreadableMessage(OrderflowError):
     """A message that no retry can make readable; the text names the field."""
+
+
+class MessageTooLarge(OrderflowError):
+    """A message that no topic takes; the text names its type, subject and size, and the limit."""
 
 
 class MissingSetting(OrderflowError):

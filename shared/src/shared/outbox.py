@@ -13,13 +13,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.envelope import wrap
+from shared.errors import MessageTooLarge
 from shared.ids import uuid7
 
 EVENTS = "events"
+
+MAX_BYTES = 262_144
+"""256 KiB: what SNS takes in one call, and Step Functions as an input."""
+
+OVERHEAD_BYTES = 200
+"""What a message's id and attributes add to its text, generously."""
 
 RELAY_BATCH = 100
 """Small: a batch is a transaction held open while others answer, and counts once it commits."""
@@ -73,19 +81,29 @@ Deliver = Callable[[Sequence[Waiting]], Mapping[int, str]]
 
 
 def fact_row(body: Any, *, source: str, subject: str) -> dict[str, Any]:
-    """Return the outbox row (for INSERT) that publishes contract struct `body` as a fact."""
+    """Return the outbox row (for INSERT) that publishes contract struct `body` as a fact.
+
+    Raise MessageTooLarge for one that could never leave: before it is committed, so that the effect
+    which it tells of is not there either. Nobody would hear of it, nor of what comes behind.
+    """
     event_id = uuid7()
+    message = wrap(body, source=source, subject=subject, event_id=str(event_id))
+    _must_fit(body.TYPE, subject, message)
     return {
         "id": event_id,
         "destination": EVENTS,
         "type": body.TYPE,
         "subject": subject,
-        "body": wrap(body, source=source, subject=subject, event_id=str(event_id)),
+        "body": message,
     }
 
 
 def raw_row(destination: str, type_: str, subject: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the outbox row (for INSERT) of something that is not a fact, such as a saga start."""
+    """Return the outbox row (for INSERT) of something that is not a fact, such as a saga start.
+
+    Raise MessageTooLarge as `fact_row` does.
+    """
+    _must_fit(type_, subject, body)
     return {
         "id": uuid7(),
         "destination": destination,
@@ -93,6 +111,14 @@ def raw_row(destination: str, type_: str, subject: str, body: dict[str, Any]) ->
         "subject": subject,
         "body": body,
     }
+
+
+def _must_fit(type_: str, subject: str, body: dict[str, Any]) -> None:
+    size = len(msgspec.json.encode(body))
+    if size + OVERHEAD_BYTES > MAX_BYTES:
+        raise MessageTooLarge(
+            f"{type_} about {subject}: {size} bytes, {MAX_BYTES - OVERHEAD_BYTES} at most"
+        )
 
 
 class Outbox:

@@ -7,16 +7,13 @@ import botocore.exceptions
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from shared.outbox import HELD_BACK, Waiting
+from shared.outbox import HELD_BACK, MAX_BYTES, OVERHEAD_BYTES, Waiting
 
-# What SNS takes in one PublishBatch: ten entries, and 256 KiB over all of them.
+# What SNS takes in one PublishBatch, with MAX_BYTES over all of them.
 MAX_ENTRIES = 10
-MAX_BYTES = 262_144
 
 # Nobody answered, after all the client's attempts.
 _SILENCE = (botocore.exceptions.ConnectionError, HTTPClientError)
-
-_ATTRIBUTE_BYTES = 200  # what an entry's id and attributes add to its text, generously
 
 
 class FactPublisher:
@@ -80,8 +77,9 @@ def _batches(
     size = 0
     for row in rows:
         text = msgspec.json.encode(row.body)
-        weight = len(text) + _ATTRIBUTE_BYTES
+        weight = len(text) + OVERHEAD_BYTES
         if weight > MAX_BYTES:
+            # `fact_row` lets none in; the database may write one longer than it was given.
             errors[row.seq] = f"TooLarge: {len(text)} bytes, SNS takes {MAX_BYTES} at most"
             blocked.add(row.subject)
             continue
