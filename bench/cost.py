@@ -28,7 +28,7 @@ OUTCOMES = ("confirmed", "refused", "compensated")
 CONTAINER = model.Container(vcpus=1, gigabytes=2)
 CLAIM = (0.4, 0.6)
 """The rule of thumb: above 40 to 60 % of sustained CPU a container is the cheaper one."""
-PING_MS, PING_SECONDS, MEMORY_MB = 2, 300, 512
+PING_MS, PING_SECONDS, MEMORY_MB = 2, 300, 1024
 
 
 def main(arguments: Sequence[str]) -> int:

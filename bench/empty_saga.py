@@ -135,7 +135,7 @@ def template(cloud: Cloud) -> dict[str, Any]:
                 "Runtime": "python3.13",
                 "Handler": "index.handler",
                 "Role": f"arn:aws:iam::{ACCOUNT}:role/{NAME}",
-                "MemorySize": 512,
+                "MemorySize": 1024,
                 "Timeout": 10,
                 "Code": {"ZipFile": code},
             },
