@@ -216,8 +216,8 @@ def _cpu(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def dearest(case: Case, count: int = 10) -> list[dict[str, Any]]:
-    """Return the modules whose own code takes longest to import, in milliseconds."""
+def imports(case: Case) -> list[tuple[int, str]]:
+    """Return each module that the case's handler loads, and the microseconds of its own code."""
     name = case.handler.rsplit(".", 1)[0].replace("/", ".")
     done = subprocess.run(
         [str(RUNTIME), "-X", "importtime", "-c", f"import awslambdaric.bootstrap, {name}"],
@@ -228,8 +228,20 @@ def dearest(case: Case, count: int = 10) -> list[dict[str, Any]]:
         check=True,
     )
     lines = re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", done.stderr)
-    slowest = sorted(((int(us), module) for us, module in lines), reverse=True)[:count]
-    return [{"module": module, "ms": round(us / 1000, 1)} for us, module in slowest]
+    return [(int(us), module) for us, module in lines]
+
+
+def dearest(taken: Sequence[tuple[int, str]], count: int = 10) -> dict[str, float]:
+    """Return the modules that take longest, in milliseconds."""
+    return {module: round(us / 1000, 1) for us, module in sorted(taken, reverse=True)[:count]}
+
+
+def packages(taken: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Return the sums of each top-level package."""
+    sums: dict[str, int] = defaultdict(int)
+    for us, module in taken:
+        sums[module.partition(".")[0]] += us
+    return [(us, name) for name, us in sums.items()]
 
 
 @contextmanager
@@ -390,6 +402,7 @@ def _figures(case: Case, times: dict[str, dict[str, Times]]) -> dict[str, Any]:
     own = _medians(times["ours"][case.name])
     defaults = _medians(times["defaults"][case.name])
     client = _medians(times["references"]["client"])
+    taken = imports(case)
     return {
         "kind": kind_of(case.name),
         "goal": KINDS[kind_of(case.name)]["cold_start_goal"],
@@ -397,7 +410,8 @@ def _figures(case: Case, times: dict[str, dict[str, Times]]) -> dict[str, Any]:
         "defaults": defaults,
         "to_client": {key: ratio(own[key], client[key]) for key in ("wall", "cpu")},
         "to_defaults": {key: ratio(own[key], defaults[key]) for key in ("wall", "cpu")},
-        "dearest": dearest(case),
+        "dearest": dearest(taken),
+        "dearest_packages": dearest(packages(taken)),
     }
 
 
@@ -437,9 +451,10 @@ def report(results: dict[str, Any]) -> None:
             f"{found['to_client']['wall']:.2f}, {found['to_client']['cpu']:.2f} ({found['goal']})"
             f"   {found['to_defaults']['wall']:.2f}, {found['to_defaults']['cpu']:.2f}{calls}"
         )
-    print("\nThe ten dearest imports of each, in ms of their own:")
+    print("\nThe ten dearest imports of each, modules and whole packages, in ms of their own:")
     for name, found in results["functions"].items():
-        print(f"  {name}: " + ", ".join(f"{d['module']} {d['ms']}" for d in found["dearest"]))
+        for kind in ("dearest", "dearest_packages"):
+            print(f"  {name}: " + ", ".join(f"{what} {ms}" for what, ms in found[kind].items()))
 
 
 def plot(results: dict[str, Any]) -> Path:
