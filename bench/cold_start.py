@@ -10,8 +10,9 @@ In the same rounds, one after the other, so that the machine's mood meets all of
     client      a handler with one boto3 client
     defaults    the same function, packaged with serverless-python-requirements' defaults
 
-Medians and ratios of medians, of the clock's time and of the processor's: on a busy machine the
-second is the steadier one. Harmless functions are also called a hundred times.
+Medians, and medians of the ratios of two starts that followed each other, since a machine's speed
+moves; of the clock's time and of the processor's, which is the steadier one on a busy machine.
+Harmless functions are also called a hundred times.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import threading
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import orders
-from bench.report import BENCH, BESIDE, GOAL, OURS, ROOT, axes, draw, median, ratio, write
+from bench.report import BENCH, BESIDE, GOAL, OURS, ROOT, axes, draw, median, write
 from orders.adapters.catalogue import SqlCatalogue
 from orders.adapters.order_book import SqlOrderBook
 from orders.domain import Line, Order, Product, Status
@@ -374,45 +375,63 @@ def measure(rounds: int, only: Sequence[str] = ()) -> dict[str, Any]:
         ]
         if unknown := set(only) - {case.name for case, _ in pairs}:
             raise SystemExit(f"no function is called {', '.join(sorted(unknown))}")
-        beside = list(references())
+        beside = {case.name: case for case in references()}
         times: dict[str, dict[str, Times]] = defaultdict(lambda: defaultdict(Times))
         for number in range(rounds + 1):
             if number == 1:
                 times.clear()  # the first round reads the disk
-            for place, (case, default) in enumerate(pairs):
-                if place % 4 == 0:
-                    for reference in beside:
-                        start(reference, times["references"][reference.name])
+            for case, default in pairs:
+                start(beside["client"], times["beside"][case.name])
                 start(case, times["ours"][case.name])
                 # The slow side of a ratio of three: every other round tells enough.
                 if number % 2 or rounds == 0:
                     start(default, times["defaults"][default.name])
+            start(beside["empty"], times["beside"]["empty"])
             print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
         return {
             "rounds": rounds,
             "mb": sizes,
             "references": {
-                name: _medians(found) for name, found in sorted(times["references"].items())
+                "empty": _medians(times["beside"].pop("empty")),
+                "client": _medians(together(times["beside"].values())),
             },
             "functions": {case.name: _figures(case, times) for case, _ in pairs},
         }
 
 
 def _figures(case: Case, times: dict[str, dict[str, Times]]) -> dict[str, Any]:
-    own = _medians(times["ours"][case.name])
-    defaults = _medians(times["defaults"][case.name])
-    client = _medians(times["references"]["client"])
+    ours, defaults = times["ours"][case.name], times["defaults"][case.name]
     taken = imports(case)
     return {
         "kind": kind_of(case.name),
         "goal": KINDS[kind_of(case.name)]["cold_start_goal"],
-        **own,
-        "defaults": defaults,
-        "to_client": {key: ratio(own[key], client[key]) for key in ("wall", "cpu")},
-        "to_defaults": {key: ratio(own[key], defaults[key]) for key in ("wall", "cpu")},
+        **_medians(ours),
+        "defaults": _medians(defaults),
+        "to_client": _ratios(ours, times["beside"][case.name]),
+        "to_defaults": _ratios(ours, defaults),
         "dearest": dearest(taken),
         "dearest_packages": dearest(packages(taken)),
     }
+
+
+def _ratios(ours: Times, others: Times) -> dict[str, float]:
+    """Return the medians of the ratios, round by round; the others may have every other round."""
+    found = {}
+    for key in ("wall", "cpu"):
+        own, other = getattr(ours, key), getattr(others, key)
+        every = 1 if len(own) == len(other) else 2
+        pairs = zip(own[::every], other, strict=True)
+        found[key] = median(mine / theirs for mine, theirs in pairs)
+    return found
+
+
+def together(all_times: Iterable[Times]) -> Times:
+    """Return the starts of all of them."""
+    found = Times()
+    for times in all_times:
+        found.wall += times.wall
+        found.cpu += times.cpu
+    return found
 
 
 def _medians(times: Times) -> dict[str, float]:
