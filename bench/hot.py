@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -50,7 +51,7 @@ SCRIPTS = {
 }
 
 
-def work(url: str, kind: str, seconds: float, ready: object, done: object) -> None:
+def work(url: str, kind: str, seconds: float, ready: Any, done: Any) -> None:
     """Reserve for so long; put the number of reservations into `done`."""
     made = engine(url)
     books = SqlBooks(made)
@@ -64,12 +65,12 @@ def work(url: str, kind: str, seconds: float, ready: object, done: object) -> No
 
     for _ in range(20):
         once()  # connects, and prepares
-    ready.wait()  # type: ignore[attr-defined]
+    ready.wait()
     count, end = 0, time.perf_counter() + seconds
     while time.perf_counter() < end:
         once()
         count += 1
-    done.put(count)  # type: ignore[attr-defined]
+    done.put(count)
     made.dispose()
 
 
