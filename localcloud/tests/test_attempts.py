@@ -1,6 +1,8 @@
 """Each attempt of a Step Functions task stands for itself."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -70,15 +72,86 @@ def test_what_comes_of_a_call_that_has_timed_out_is_no_part_of_the_history(cloud
     ]
 
 
+def test_a_reply_is_answered_while_other_executions_start(cloud: Cloud) -> None:
+    client = cloud.client("stepfunctions")
+    steps = {f"Step {number}": {"Type": "Pass", "End": True} for number in range(100)}
+    machine = _create(cloud, {"Type": "Wait", "Seconds": 1}, steps)
+    enough = threading.Event()
+
+    def start_many() -> None:
+        while not enough.is_set():
+            client.start_execution(stateMachineArn=machine)
+
+    starters = [threading.Thread(target=start_many) for _ in range(2)]
+    for starter in starters:
+        starter.start()
+    try:
+        for _ in range(40):
+            with pytest.raises(ClientError, match="InvalidToken"):
+                client.send_task_success(taskToken="nobody's", output="{}")
+            with pytest.raises(ClientError, match="InvalidToken"):
+                client.send_task_failure(taskToken="nobody's", error="Any")
+    finally:
+        enough.set()
+        for starter in starters:
+            starter.join()
+
+
+def test_of_two_replies_at_once_one_is_taken(cloud: Cloud) -> None:
+    client = cloud.client("stepfunctions")
+
+    def reply(token: str) -> str:
+        try:
+            client.send_task_success(taskToken=token, output="{}")
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "taken"
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            execution, token = _waiting(cloud)
+            answers = sorted(pool.map(reply, [token] * 8))
+            assert answers == ["InvalidToken"] * 7 + ["taken"]
+            eventually(lambda one=execution: _ended(cloud, one), "an end of the execution")
+
+
+def test_no_reply_reaches_an_execution_that_was_stopped(cloud: Cloud) -> None:
+    execution, token = _waiting(cloud)
+    cloud.client("stepfunctions").stop_execution(executionArn=execution)
+    with pytest.raises(ClientError, match="InvalidToken"):
+        cloud.client("stepfunctions").send_task_success(taskToken=token, output="{}")
+
+
+def _waiting(cloud: Cloud) -> tuple[str, str]:
+    """An execution that waits for a reply, and its token."""
+    sqs = cloud.client("sqs")
+    queue = sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
+    step = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "Parameters": {"QueueUrl": queue, "MessageBody.$": "$$.Task.Token"},
+    }
+    execution = _start(cloud, step)
+
+    def received() -> list[Any]:
+        return list(sqs.receive_message(QueueUrl=queue).get("Messages", []))
+
+    return execution, eventually(received, "its token")[0]["Body"]
+
+
 def _start(cloud: Cloud, step: dict[str, Any], more: dict[str, Any] | None = None) -> str:
     client = cloud.client("stepfunctions")
+    return str(client.start_execution(stateMachineArn=_create(cloud, step, more))["executionArn"])
+
+
+def _create(cloud: Cloud, step: dict[str, Any], more: dict[str, Any] | None = None) -> str:
     states = {"Step": {**step, "End": True}, **(more or {})}
-    machine = client.create_state_machine(
+    machine = cloud.client("stepfunctions").create_state_machine(
         name=unique("machine"),
         roleArn=ROLE,
         definition=json.dumps({"StartAt": "Step", "States": states}),
-    )["stateMachineArn"]
-    return str(client.start_execution(stateMachineArn=machine)["executionArn"])
+    )
+    return str(machine["stateMachineArn"])
 
 
 def _ended(cloud: Cloud, execution: str) -> bool:
