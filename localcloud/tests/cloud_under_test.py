@@ -62,6 +62,22 @@ def zipped(files: Mapping[str, str]) -> bytes:
     return buffer.getvalue()
 
 
+def in_the_cloud(program: str, argument: object = None) -> dict[str, Any]:
+    """Run a program in the environment of LocalStack, whose modules it may change.
+
+    It finds the argument as JSON in `sys.argv[1]`; the last line that it prints is the answer.
+    """
+    done = subprocess.run(
+        [str(VENVS / "cloud" / "bin" / "python"), "-c", program, json.dumps(argument)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
 @dataclass(frozen=True)
 class Answer:
     """What an invocation gave back."""

@@ -1,15 +1,7 @@
-"""Paths and state machines are parsed once, and mean what they meant. No LocalStack runs here."""
+"""Paths and the like are parsed once, and mean what they meant. No LocalStack runs here."""
 
-import json
-import os
-import subprocess
-from pathlib import Path
-from typing import Any
+from cloud_under_test import in_the_cloud
 
-ROOT = Path(__file__).parents[2]
-VENVS = Path(os.environ.get("ORDERFLOW_VENVS", ROOT / ".local/venvs"))
-
-# In the cloud's own environment: it is LocalStack's modules that are changed.
 _READ = """
 import json, sys
 from jsonpath_ng.ext import parse
@@ -99,23 +91,22 @@ print(json.dumps({
 """
 
 
-def _read() -> dict[str, Any]:
-    return _in_the_cloud(_READ, [PATHS, DOCUMENT])
+_HEADERS = """
+import json, sys
+from localcloud.plugin.parsing import remember_content_types
+from twisted.web import http
 
-
-def _in_the_cloud(program: str, argument: Any) -> dict[str, Any]:
-    done = subprocess.run(
-        [VENVS / "cloud/bin/python", "-c", program, json.dumps(argument)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+headers = [each.encode() for each in json.loads(sys.argv[1])]
+fresh = [http._parseContentType(each).decode() for each in headers]
+remember_content_types()
+read = [http._parseContentType(each).decode() for each in headers for _ in range(2)]
+print(json.dumps({"fresh": fresh, "read": read, "hits": http._parseContentType.cache_info().hits}))
+"""
+CONTENT_TYPES = ["application/json", "text/plain; charset=utf-8", "nonsense", ""]
 
 
 def test_a_path_is_parsed_once_and_reads_each_document_anew() -> None:
-    found = _read()
+    found = in_the_cloud(_READ, [PATHS, DOCUMENT])
     assert found["same"] == [True, True]
     assert found["read"] == [values for values in found["fresh"] for _ in range(2)]
     assert (found["first"], found["another"]) == ("one", "another")
@@ -123,7 +114,7 @@ def test_a_path_is_parsed_once_and_reads_each_document_anew() -> None:
 
 
 def test_a_state_machine_is_parsed_once_and_no_two_executions_share_it() -> None:
-    found = _in_the_cloud(_START, MACHINE)
+    found = in_the_cloud(_START, MACHINE)
     assert found["parses"] == 2  # the one, and the one that was changed
     assert not found["shared"]
     assert found["states"] == [
@@ -131,3 +122,10 @@ def test_a_state_machine_is_parsed_once_and_no_two_executions_share_it() -> None
         ["Again", "Which?", "End"],
         ["Again", "What?", "End"],
     ]
+
+
+def test_a_content_type_is_parsed_once() -> None:
+    found = in_the_cloud(_HEADERS, CONTENT_TYPES)
+    assert found["fresh"][:2] == ["application/json", "text/plain"]
+    assert found["read"] == [read for read in found["fresh"] for _ in range(2)]
+    assert found["hits"] == len(CONTENT_TYPES)
