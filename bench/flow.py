@@ -242,7 +242,7 @@ def beside_the_empty_saga(
             both = {"ours": Run(), "empty": Run()}
             turns = [("ours", real, sides.real), ("empty", empty, sides.empty)]
             for _, endings, place in turns:  # the cold starts, which are another question
-                run(endings, place, orders=max(4, level), in_flight=level, cpu=cpu)
+                run(endings, place, orders=max(8, 3 * level), in_flight=level, cpu=cpu)
             for number in range(ROUNDS):
                 for name, endings, place in turns[:: 1 if number % 2 else -1]:
                     orders = ORDERS_PER_ROUND.get(level, 4 * level)
