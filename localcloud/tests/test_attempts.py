@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -122,14 +123,38 @@ def test_no_reply_reaches_an_execution_that_was_stopped(cloud: Cloud) -> None:
         cloud.client("stepfunctions").send_task_success(taskToken=token, output="{}")
 
 
-def _waiting(cloud: Cloud) -> tuple[str, str]:
-    """An execution that waits for a reply, and its token."""
+def test_a_heartbeat_keeps_an_attempt_alive(cloud: Cloud) -> None:
+    client = cloud.client("stepfunctions")
+    execution, token = _waiting(cloud, HeartbeatSeconds=2)
+    for _ in range(4):
+        client.send_task_heartbeat(taskToken=token)
+        time.sleep(1)  # it is the time that passes which is tested
+    client.send_task_success(taskToken=token, output='"alive"')
+    eventually(lambda: _ended(cloud, execution), "an end of the execution")
+    assert client.describe_execution(executionArn=execution)["output"] == '"alive"'
+    with pytest.raises(ClientError, match="InvalidToken"):
+        client.send_task_heartbeat(taskToken=token)
+
+
+def test_an_activity_is_answered_too(own_cloud: Cloud) -> None:
+    client = own_cloud.client("stepfunctions")
+    activity = client.create_activity(name=unique("activity"))["activityArn"]
+    execution = _start(own_cloud, {"Type": "Task", "Resource": activity})
+    token = client.get_activity_task(activityArn=activity)["taskToken"]
+    client.send_task_success(taskToken=token, output='"done"')
+    eventually(lambda: _ended(own_cloud, execution), "an end of the execution")
+    assert client.describe_execution(executionArn=execution)["output"] == '"done"'
+
+
+def _waiting(cloud: Cloud, **more: Any) -> tuple[str, str]:
+    """An execution that waits for a reply, and its token; `more` goes into its step."""
     sqs = cloud.client("sqs")
     queue = sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
     step = {
         "Type": "Task",
         "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
         "Parameters": {"QueueUrl": queue, "MessageBody.$": "$$.Task.Token"},
+        **more,
     }
     execution = _start(cloud, step)
 

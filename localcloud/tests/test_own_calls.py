@@ -20,9 +20,16 @@ class CloudWatch:
             raise OSError("away for a moment")
 
 
-own_calls.connect_to = lambda **_: SimpleNamespace(cloudwatch=CloudWatch())
+def connect(*, aws_access_key_id, region_name):
+    if aws_access_key_id == "nobody":
+        raise ValueError("there is no such account")
+    return SimpleNamespace(cloudwatch=CloudWatch())
+
+
+own_calls.connect_to = connect
 own_calls.is_api_enabled = lambda _: True
 metrics = own_calls.Metrics()
+metrics.of_a_function("Invocations", 1, {"func_name": "f"}, account_id="nobody", region_name="r")
 queue = {"account_id": "1", "region": "r", "queue_name": "q", "metric": "Sent"}
 for number in range(1500):
     metrics.of_a_queue(**queue, value=number)
@@ -54,6 +61,24 @@ got.append(roles.with_assumed_role(**one))
 print(json.dumps({"got": got, "assumed": [each["role_arn"] for each in assumed]}))
 """
 
+_HOOKS = """
+import ast, json
+from importlib.metadata import entry_points
+from pathlib import Path
+from localcloud import plugin
+
+written, prefix = [], "localcloud.plugin."
+for file in Path(plugin.__file__).parent.glob("*.py"):
+    for node in ast.parse(file.read_text()).body:
+        for decorator in getattr(node, "decorator_list", []):
+            if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "on_infra_start":
+                written.append(f"{prefix}{file.stem}:{node.name}")
+called = [each.value for each in entry_points(group="localstack.hooks.on_infra_start")]
+print(json.dumps({
+    "written": sorted(written), "called": sorted(each for each in called if prefix in each),
+}))
+"""
+
 _COLLECT = """
 import gc, json
 from localcloud.plugin.pauses import put_aside
@@ -70,6 +95,12 @@ for long_seconds in (3600, 0):
     gc.callbacks.remove(watch)
 print(json.dumps({"frozen": frozen}))
 """
+
+
+def test_every_correction_is_one_that_localstack_calls() -> None:
+    found = in_the_cloud(_HOOKS)
+    assert len(found["written"]) > 5
+    assert found["called"] == found["written"]
 
 
 def test_metrics_are_told_together_and_a_failure_loses_one_call() -> None:

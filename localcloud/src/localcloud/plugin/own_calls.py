@@ -94,9 +94,9 @@ class Metrics:
         if not is_api_enabled("cloudwatch"):
             return
         for (account, region, namespace), data in waiting.items():
-            client = connect_to(aws_access_key_id=account, region_name=region).cloudwatch
             for start in range(0, len(data), MOST_DATA):
                 try:
+                    client = connect_to(aws_access_key_id=account, region_name=region).cloudwatch
                     client.put_metric_data(
                         Namespace=namespace, MetricData=data[start : start + MOST_DATA]
                     )
