@@ -125,10 +125,10 @@ def test_no_reply_reaches_an_execution_that_was_stopped(cloud: Cloud) -> None:
 
 def test_a_heartbeat_keeps_an_attempt_alive(cloud: Cloud) -> None:
     client = cloud.client("stepfunctions")
-    execution, token = _waiting(cloud, HeartbeatSeconds=2)
+    execution, token = _waiting(cloud, HeartbeatSeconds=5)
     for _ in range(4):
         client.send_task_heartbeat(taskToken=token)
-        time.sleep(1)  # it is the time that passes which is tested
+        time.sleep(1.5)  # it is the time that passes which is tested
     client.send_task_success(taskToken=token, output='"alive"')
     eventually(lambda: _ended(cloud, execution), "an end of the execution")
     assert client.describe_execution(executionArn=execution)["output"] == '"alive"'

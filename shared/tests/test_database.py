@@ -170,7 +170,7 @@ def test_an_idle_connection_that_is_told_something_is_kept(
     first = answer(made)
     with postgres.begin() as connection:
         connection.execute(sa.text("NOTIFY news"))
-    eventually(lambda: database._has_news(listening), "the news arrive", within=10)
+    eventually(lambda: database._has_news(listening), "the news arrive")
     before = between.round_trips
     assert answer(made) == first
     assert between.round_trips - before == 2  # asked, since it had news, and then used
@@ -320,7 +320,7 @@ def test_a_token_is_what_boto3s_own_client_would_sign() -> None:
         # Both sign the second; try again on the edge of one.
         return bool(ours() == theirs(DBHostname="db.example", Port=6432, DBUsername="orders"))
 
-    eventually(pair, "both sign alike", within=5)
+    eventually(pair, "both sign alike")
     parts = parse_qs(urlsplit("https://" + ours()).query)
     assert parts["DBUser"] == ["orders"]
     assert parts["X-Amz-Expires"] == ["900"]

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from tests.chaos.cells import hold_rule
+from tests.chaos.cells import after, by_order, hold_rule, rule_for
 from tests.chaos.faults import Faults
 from tests.chaos.graph import STAGE, Saga
 from tests.chaos.queues import dead_letters
@@ -188,6 +188,21 @@ class Ground:
         """Place an order whose saga does not pass its first step before the block has ended."""
         with self.faults.during(hold_rule(self.saga, sku)):
             yield self.place(sku, **options)
+
+    @contextmanager
+    def unheard(self, name: str, sku: str, **options: Any) -> Iterator[str]:
+        """Place an order whose task has taken effect, and answers after the block has ended.
+
+        However late the block begins: the attempts that follow are held like the first.
+        """
+        task = self.saga.tasks[name]
+        with ExitStack() as stack:
+            with self.held(sku, **options) as order_id:
+                where = by_order(task, order_id)
+                rule = rule_for(task, at=after(task), do="hold", where=where, times=None)
+                (hold,) = stack.enter_context(self.faults.during(rule))
+            eventually(lambda: self.faults.all()[hold]["holding"], f"{name} is held", within=90)
+            yield order_id
 
     def place(self, sku: str, **options: Any) -> str:
         """Place an order for one unit, one after the other: a crowd would only start processes."""

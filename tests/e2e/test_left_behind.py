@@ -23,6 +23,8 @@ from shared.contracts.orders import OrderLine, OrderPlaced
 from shared.errors import TransientFault
 from shared.ids import uuid7
 from shared.outbox import fact_row
+from tests.chaos.cells import hold_rule
+from tests.chaos.ground import Ground
 from tests.support.cloud import Cloud, unique
 from tests.support.polling import eventually
 from tests.support.shop import Customer, Shop
@@ -66,7 +68,7 @@ class Left:
 
 
 @pytest.fixture(scope="module")
-def left(cloud: Cloud, shop: Shop, made_up: Callable[[str], str]) -> Left:
+def left(cloud: Cloud, shop: Shop, ground: Ground, made_up: Callable[[str], str]) -> Left:
     orders, inventory = (
         sa.create_engine(cloud.database_url(name), poolclass=sa.NullPool)
         for name in ("orders", "inventory")
@@ -74,8 +76,9 @@ def left(cloud: Cloud, shop: Shop, made_up: Callable[[str], str]) -> Left:
     buyer, canceller, not_mailed = Customer(), Customer(), Customer()
     not_listed, cancelled_sku = made_up(unique("sku")), shop.stock(1)
     started_never = place_and_crash(orders, shop.stock(1), buyer)
-    cancelled = place_and_crash(orders, cancelled_sku, canceller)
-    assert shop.cancel(cancelled).status_code == 202
+    with ground.faults.during(hold_rule(ground.saga, cancelled_sku)):  # should the relay be faster
+        cancelled = place_and_crash(orders, cancelled_sku, canceller)
+        assert shop.cancel(cancelled).status_code == 202
     order_id = made_up(str(uuid7()))
     lines = (OrderLine("sku", 1, 250),)
     placed = OrderPlaced(order_id, 1, not_mailed.id, not_mailed.email, "EUR", 250, lines)

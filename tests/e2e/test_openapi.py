@@ -14,6 +14,7 @@ import httpx
 import jsonschema
 import pytest
 
+from tests.chaos.ground import Ground
 from tests.support.shop import Answer, Customer, Shop
 
 ROOT = Path(__file__).parents[2]
@@ -83,10 +84,11 @@ def test_the_documents_example_of_an_order_is_placed_and_followed(shop: Shop) ->
         is_as_promised(shop.request(method, path, params=query), route)
 
 
-def test_an_order_that_is_cancelled_is_told_of_as_the_document_says(shop: Shop) -> None:
-    # A charge that fails keeps the saga before its pivot for as long as it is retried.
-    order_id = shop.place({shop.stock(1): 1}, token="tok_error")
-    cancelled = shop.cancel(order_id)
+def test_an_order_that_is_cancelled_is_told_of_as_the_document_says(
+    shop: Shop, ground: Ground
+) -> None:
+    with ground.held(shop.stock(1), token="tok_error") as order_id:
+        cancelled = shop.cancel(order_id)
 
     assert cancelled.status_code == httpx.codes.ACCEPTED, cancelled.text
     is_as_promised(cancelled, "POST /orders/{order_id}/cancel")

@@ -47,10 +47,11 @@ def stats(cloud: Cloud) -> Stats:
     return Stats(cloud)
 
 
-@pytest.fixture
-def past_day() -> date:
-    """Return a day that no other test trades on."""
-    return datetime.now(UTC).date() - timedelta(days=random.randint(40, 390))  # noqa: S311
+def past_day(stats: Stats, ago: range) -> date:
+    """Return a day, one of so many ago, on which nobody has traded."""
+    today = datetime.now(UTC).date()
+    days = (today - timedelta(days=days) for days in random.sample(ago, len(ago)))
+    return next(day for day in days if not stats.of(day)["orders"]["placed"])
 
 
 def trade(cloud: Cloud, day: date, made_up: Callable[[str], str]) -> dict[str, Any]:
@@ -83,32 +84,33 @@ def trade(cloud: Cloud, day: date, made_up: Callable[[str], str]) -> dict[str, A
 
 
 def test_a_day_is_counted_from_the_streams_rebuilt_from_the_tables_and_reported(
-    cloud: Cloud, stats: Stats, past_day: date, made_up: Callable[[str], str]
+    cloud: Cloud, stats: Stats, made_up: Callable[[str], str]
 ) -> None:
-    expected = trade(cloud, past_day, made_up)
-    eventually(lambda: stats.of(past_day) == expected, "the day is counted", within=120)
+    day = past_day(stats, range(40, 200))
+    expected = trade(cloud, day, made_up)
+    eventually(lambda: stats.of(day) == expected, "the day is counted", within=120)
 
     done = cloud.tool("stats", "rebuild")
     assert done.returncode == 0, done.stderr
-    assert stats.of(past_day) == expected
+    assert stats.of(day) == expected
 
     for asked in ((), ("--again",)):
-        done = cloud.tool("stats", "report", "--day", past_day.isoformat(), *asked)
+        done = cloud.tool("stats", "report", "--day", day.isoformat(), *asked)
         assert done.returncode == 0, done.stderr
     files = [
-        cloud.client("s3").get_object(Bucket=BUCKET, Key=f"sales/{past_day}.{kind}")
+        cloud.client("s3").get_object(Bucket=BUCKET, Key=f"sales/{day}.{kind}")
         for kind in ("csv", "svg")
     ]
     table, chart = (file["Body"].read().decode() for file in files)
-    assert f"{past_day},3,1,1,1,3,0," in table
-    assert f"{past_day}: 1 confirmed" in ET.fromstring(chart).itertext()  # noqa: S314 (our own)
+    assert f"{day},3,1,1,1,3,0," in table
+    assert f"{day}: 1 confirmed" in ET.fromstring(chart).itertext()  # noqa: S314 (our own)
     mails = [
         mail
         for mail in cloud.mails("operator@orderflow.example")
-        if f"Sales of {past_day}" in mail["Subject"]
+        if f"Sales of {day}" in mail["Subject"]
     ]
     assert len(mails) == 1
-    assert f"s3://{BUCKET}/sales/{past_day}.csv" in mails[0]["Body"]["text_part"]
+    assert f"s3://{BUCKET}/sales/{day}.csv" in mails[0]["Body"]["text_part"]
 
 
 def test_an_order_and_its_mails_are_in_the_figures_of_today(
@@ -153,11 +155,12 @@ def poison(cloud: Cloud) -> Iterator[str]:
 
 @pytest.mark.timeout(400)
 def test_a_change_that_nobody_can_read_is_set_aside_and_those_behind_it_are_counted(
-    cloud: Cloud, stats: Stats, past_day: date, poison: str, made_up: Callable[[str], str]
+    cloud: Cloud, stats: Stats, poison: str, made_up: Callable[[str], str]
 ) -> None:
     assert poison
-    expected = trade(cloud, past_day, made_up)
-    eventually(lambda: stats.of(past_day) == expected, "those behind are counted", within=240)
+    day = past_day(stats, range(200, 360))
+    expected = trade(cloud, day, made_up)
+    eventually(lambda: stats.of(day) == expected, "those behind are counted", within=240)
 
     sqs = cloud.client("sqs")
     queue = f"{cloud.endpoint}/queue/{REGION}/{ACCOUNT}/{DEAD_LETTERS}"

@@ -185,7 +185,7 @@ def test_a_redrive_that_fails_says_why(stage: Stage) -> None:
     with pytest.raises(Refused, match=re.compile(r"ended FAILED after 0 messages \(\w+\)")):
         redrive_all(stage.aws, stage.found(), console())
     # SQS hides what it failed to move for a moment.
-    eventually(_all_there(stage, url, bodies), "both letters are there", within=10)
+    eventually(_all_there(stage, url, bodies), "both letters are there")
 
 
 def test_letters_of_a_shared_queue_go_back_where_they_came_from(stage: Stage) -> None:

@@ -142,5 +142,5 @@ def test_while_the_first_request_still_runs_its_repetition_has_the_answer_alread
     assert conflict["statusCode"] == 409
     # And once the first has answered, the same again.
     assert invoke("place_order", event) == again
-    eventually(lambda: str(placed.order.id) in aws.executions, "the saga has started", within=20)
+    eventually(lambda: str(placed.order.id) in aws.executions, "the saga has started")
     assert world.facts(placed.order.id) == ["order.placed.v1", "saga.start"]
