@@ -16,9 +16,9 @@ RETENTION = 14 * 24 * 3600
 
 _RUN = """
 const Plugin = require(process.argv[1]);
-const { Resources, alarms, environment } = JSON.parse(process.argv[2]);
+const { Resources, alarms, environment, stage } = JSON.parse(process.argv[2]);
 const service = {
-  service: 'shop', custom: { alarms },
+  service: 'shop', custom: { alarms, stage },
   provider: { stage: 'local', environment, compiledCloudFormationTemplate: { Resources } },
 };
 const plugin = new Plugin({ service, classes: { Error } });
@@ -89,12 +89,15 @@ def test_a_parked_order_rings_where_the_functions_speak() -> None:
     assert alarm["Namespace"].endswith("local"), "each stage has its own"
 
 
-def extended(resources: dict[str, Any], **alarms: Any) -> subprocess.CompletedProcess[str]:
+def extended(
+    resources: dict[str, Any], *, on_aws: bool = False, **alarms: Any
+) -> subprocess.CompletedProcess[str]:
     """Let the plugin extend a template; return what it says."""
     service = {
         "Resources": resources,
         "alarms": {"topicArn": "arn:topic"} | alarms,
         "environment": {},
+        "stage": {"aws": on_aws},
     }
     command = ["node", "-e", _RUN, str(PLUGIN), json.dumps(service)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -143,6 +146,50 @@ def test_dead_letters_are_known_whoever_sends_them(taker: Any) -> None:
 
     done = extended({"Taker": filled(taker), "Dead": queue()})
     assert "DeadDepthAlarm" in json.loads(done.stdout)
+
+
+def silence(expression: str, **target: Any) -> dict[str, Any] | None:
+    """Return the alarm of a schedule on AWS that rings once it has stopped."""
+    rule = {"ScheduleExpression": expression, "State": "ENABLED", "Targets": [target]}
+    done = extended({"Clock": {"Type": "AWS::Events::Rule", "Properties": rule}}, on_aws=True)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout).get("ClockSilentAlarm", {})
+    return found.get("Properties")
+
+
+@pytest.mark.parametrize(
+    ("expression", "minutes"),
+    [
+        ("rate(1 minute)", 10),
+        ("rate(5 minutes)", 10),
+        ("rate(1 hour)", 2 * 60),
+        ("rate(1 day)", 2 * 24 * 60),
+        ("rate(2 days)", 7 * 24 * 60),
+        ("cron(20 2 * * ? *)", 2 * 24 * 60),
+        ("cron(0/5 * * * ? *)", 2 * 24 * 60),
+        ("cron(0 6 ? * MON-FRI *)", 7 * 24 * 60),
+    ],
+)
+def test_a_clock_that_has_stopped_rings_when_two_calls_are_missing(
+    expression: str, minutes: int
+) -> None:
+    alarm = silence(expression)
+    assert alarm
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == minutes * 60
+    # CloudWatch takes a week at most, and a day where a period is under an hour.
+    assert minutes * 60 <= (7 * 24 * 3600 if alarm["Period"] >= 3600 else 24 * 3600)
+    assert alarm["TreatMissingData"] == "missing"
+    assert alarm["InsufficientDataActions"] == ["arn:topic"]
+    assert alarm["Dimensions"] == [{"Name": "RuleName", "Value": {"Ref": "Clock"}}]
+
+
+@pytest.mark.parametrize("expression", ["rate(10 days)", "cron(0 6 1 * ? *)"])
+def test_a_clock_whose_silence_cloudwatch_cannot_tell_does_not_ring(expression: str) -> None:
+    assert silence(expression) is None
+
+
+def test_a_ping_that_stops_wakes_nobody() -> None:
+    assert silence("rate(5 minutes)", Input='{"warm_up":true}') is None
 
 
 @pytest.mark.parametrize(

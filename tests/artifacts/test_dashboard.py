@@ -105,6 +105,12 @@ def clocks(packed: Package) -> set[str]:
     return {name for name, rule in rules if rule["State"] == "ENABLED"}
 
 
+def pings(packed: Package) -> set[str]:
+    """Return the rules that only keep a function warm."""
+    rules = packed.resources("AWS::Events::Rule").items()
+    return {name for name, rule in rules if "warm_up" in json.dumps(rule["Targets"])}
+
+
 def test_everything_rings(packed: Package) -> None:
     alarms = json.dumps(list(packed.resources("AWS::CloudWatch::Alarm").values()))
     for type_ in ALARMED:
@@ -120,6 +126,8 @@ def test_everything_rings(packed: Package) -> None:
     assert {("IteratorAge", reader) for reader in readers(packed)} <= ringing
     assert {(LOST, reader) for reader in readers(packed)} <= ringing
     assert {(FAILED, rule) for rule in clocks(packed)} <= ringing
+    stopped = {name for metric, name in ringing if metric == "Invocations"}
+    assert stopped == clocks(packed) - pings(packed)
     for config in packed.resources("AWS::Lambda::EventInvokeConfig").values():
         assert (LOST, config["FunctionName"]["Ref"]) in ringing
 
@@ -150,6 +158,9 @@ def test_nothing_overlaps(packed: Package) -> None:
 def test_every_alarm_tells_somebody_and_has_a_runbook(packed: Package, stage: str) -> None:
     for name, alarm in packed.resources("AWS::CloudWatch::Alarm").items():
         (topic,) = alarm["AlarmActions"]
+        # No data is no trouble, or else it is what rings.
+        told = alarm.get("InsufficientDataActions")
+        assert told == {"notBreaching": None, "missing": [topic]}[alarm["TreatMissingData"]], name
         assert topic["Fn::Sub"].endswith(f":{stage}-orderflow-alarms"), name
         means, _, runbook = alarm["AlarmDescription"].partition(" Runbook: ")
         assert len(means.split()) >= 5, name

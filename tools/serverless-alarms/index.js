@@ -14,7 +14,9 @@ const { dashboard } = require('./dashboard');
 
 const RUNBOOKS = 'docs/runbooks';
 const MINUTE = 60;
-const DAY = 24 * 3600;
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+const WEEK = 7 * DAY;
 // SQS's own default.
 const VISIBILITY_TIMEOUT = 30;
 
@@ -68,6 +70,7 @@ class ServerlessAlarms {
     for (const { Type, Properties } of Object.values(template.Resources)) {
       if (Type === 'AWS::CloudWatch::Alarm') {
         Object.assign(Properties, { AlarmActions: [topicArn], OKActions: [topicArn] });
+        if (Properties.TreatMissingData === 'missing') Properties.InsufficientDataActions = [topicArn];
       }
     }
     if (!onAws) return;
@@ -214,18 +217,58 @@ function undeliverableAlarm(id, { Properties: { FunctionName, DestinationConfig 
 }
 
 // That the function then fails is for its own alarms.
-function scheduleAlarms(id, { Properties: { State, ScheduleExpression } }) {
+function scheduleAlarms(id, { Properties: { State, ScheduleExpression, Targets } }) {
   if (!ScheduleExpression || State === 'DISABLED') return {};
-  return {
-    [`${id}Alarm`]: {
-      AlarmDescription: described('The clock cannot call the function: what runs by itself does not.', 'failing-function'),
-      Namespace: 'AWS/Events',
-      MetricName: 'FailedInvocations',
-      Dimensions: [{ Name: 'RuleName', Value: { Ref: id } }],
-      Statistic: 'Sum',
-      ...above(0),
-    },
+  const metric = (name, means, rest) => ({
+    AlarmDescription: described(means, 'failing-function'),
+    Namespace: 'AWS/Events',
+    MetricName: name,
+    Dimensions: [{ Name: 'RuleName', Value: { Ref: id } }],
+    Statistic: 'Sum',
+    ...rest,
+  });
+  const alarms = {
+    [`${id}Alarm`]: metric(
+      'FailedInvocations',
+      'The clock cannot call the function: what runs by itself does not.',
+      above(0)
+    ),
   };
+  const window = silence(ScheduleExpression);
+  const isPing = Targets.every(({ Input }) => Input?.includes('"warm_up"')); // nothing waits for one
+  if (window && !isPing) {
+    alarms[`${id}SilentAlarm`] = metric('Invocations', 'The clock has stopped calling the function.', {
+      // Never true, since no call is no data. That there is none any more rings; that there is none
+      // yet, on the day of the first deployment, does not.
+      ComparisonOperator: 'LessThanThreshold',
+      Threshold: 1,
+      TreatMissingData: 'missing',
+      ...window,
+    });
+  }
+  return alarms;
+}
+
+// After how long without a call a schedule has stopped: two of its intervals, or ten minutes. Null
+// where that is over a week, on which CloudWatch does not look back.
+function silence(expression) {
+  const interval = intervalOf(expression);
+  if (interval > WEEK) return null;
+  if (interval > DAY) return { Period: DAY, EvaluationPeriods: 7 };
+  return { Period: Math.max(interval, 5 * MINUTE), EvaluationPeriods: 2 };
+}
+
+// The longest time between two calls, in seconds.
+function intervalOf(expression) {
+  const [, kind, text] = /^(rate|cron)\((.+)\)$/.exec(expression);
+  const fields = text.split(' ');
+  if (kind === 'rate') {
+    const [count, unit] = fields;
+    return Number(count) * { minute: MINUTE, hour: HOUR, day: DAY }[unit.replace(/s$/, '')];
+  }
+  const [, , dayOfMonth, month, dayOfWeek] = fields.map((field) => field === '*' || field === '?');
+  if (!dayOfMonth || !month) return Infinity;
+  return dayOfWeek ? DAY : WEEK;
 }
 
 function sagaAlarms(id) {
