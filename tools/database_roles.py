@@ -40,7 +40,8 @@ def statements(service: str, *, auditor: str = AUDITOR) -> list[str]:
     ]
     return [
         *logins,
-        # Only who is in a role may give it something.
+        # Only who is in a role may give it something. The master leaves it in the end: whoever is
+        # in `rds_iam`, through another role too, cannot log in with a password, as this does.
         f"GRANT {service} TO CURRENT_USER",
         f"ALTER DATABASE {service} OWNER TO {service}",
         f"REVOKE ALL ON DATABASE {service} FROM PUBLIC",
@@ -50,6 +51,9 @@ def statements(service: str, *, auditor: str = AUDITOR) -> list[str]:
             f"ALTER ROLE {auditor} IN DATABASE {service} SET {name} TO '{value}'"
             for name, value in AUDITOR_SESSION.items()
         ),
+        # Everybody's right to connect is gone.
+        f"GRANT CONNECT ON DATABASE {service} TO CURRENT_USER",
+        f"REVOKE {service} FROM CURRENT_USER",
     ]
 
 

@@ -192,6 +192,13 @@ def test_every_log_is_kept_for_a_while_and_not_for_ever(packed: Package) -> None
 
 
 @on_aws
+def test_a_template_holds_no_more_dynamic_references_than_cloudformation_takes(
+    packed: Package,
+) -> None:
+    assert json.dumps(packed.template).count("{{resolve:") <= 60
+
+
+@on_aws
 def test_what_cannot_be_made_again_outlives_a_mistake(packed: Package, stage: str) -> None:
     for name, resource in packed.template["Resources"].items():
         if resource["Type"] == "AWS::DynamoDB::Table":
@@ -202,6 +209,11 @@ def test_what_cannot_be_made_again_outlives_a_mistake(packed: Package, stage: st
             assert resource["UpdateReplacePolicy"] == "Snapshot", name
             assert resource["DeletionPolicy"] == ("Snapshot" if stage == "prod" else "Delete"), name
             protected = resource["Properties"]["DeletionProtection"]
+        elif resource["Type"] == "AWS::KMS::Key":
+            assert resource["UpdateReplacePolicy"] == "Retain", name
+            # Without it what is kept cannot be read.
+            assert resource["DeletionPolicy"] == ("Retain" if stage == "prod" else "Delete"), name
+            continue
         elif resource["Type"] == "AWS::S3::Bucket" and name != "ServerlessDeploymentBucket":
             assert resource["DeletionPolicy"] == ("Retain" if stage == "prod" else "Delete"), name
             continue
@@ -231,9 +243,16 @@ def resolved(value: Any) -> str:
     return re.sub(r"\{\{resolve:[^}]+\}\}|\$\{[^}]+\}", "made-up.example", text)
 
 
+def looked_up(packed: Package, references: list[dict[str, str]]) -> list[str]:
+    """Return the SSM parameters that CloudFormation looks up for these references."""
+    parameters = [packed.template["Parameters"][each["Ref"]] for each in references]
+    assert {each["Type"] for each in parameters} == {"AWS::SSM::Parameter::Value<String>"}
+    return [each["Default"] for each in parameters]
+
+
 @on_aws
 def test_a_function_that_has_a_database_sits_by_it_and_logs_in_with_tokens(
-    packed: Package,
+    packed: Package, stage: str
 ) -> None:
     roles = packed.resources("AWS::IAM::Role")
     for name, function in packed.resources("AWS::Lambda::Function").items():
@@ -242,8 +261,11 @@ def test_a_function_that_has_a_database_sits_by_it_and_logs_in_with_tokens(
         if not urls:
             assert "VpcConfig" not in function, name
             continue
-        assert len(function["VpcConfig"]["SubnetIds"]) == 2, name
-        assert function["VpcConfig"]["SecurityGroupIds"], name
+        found = {key: looked_up(packed, refs) for key, refs in function["VpcConfig"].items()}
+        assert found == {
+            "SubnetIds": [f"/orderflow/{stage}/subnet-1", f"/orderflow/{stage}/subnet-2"],
+            "SecurityGroupIds": [f"/orderflow/{stage}/functions-security-group"],
+        }, name
         allowed = [
             resource
             for policy in roles[function["Role"]["Fn::GetAtt"][0]]["Policies"]

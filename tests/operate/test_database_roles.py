@@ -128,6 +128,18 @@ def test_the_auditor_begins_each_session_with_the_timeouts_of_operations(cluster
         assert auditor.execute("SHOW lock_timeout").fetchone() == ("5s",)
 
 
+def test_the_master_stays_out_of_rds_iam_and_can_log_in_with_its_password(
+    cluster: Cluster,
+) -> None:
+    prepare(cluster)
+    # RDS refuses its password to any member of a member.
+    with cluster.connect(f"{cluster.name}_master") as master:
+        held = master.execute(
+            "SELECT pg_has_role(%s, 'USAGE'), pg_has_role(%s, 'SET')", (cluster.name,) * 2
+        ).fetchone()
+        assert held == (False, False)
+
+
 def test_every_deploy_may_make_them_again(cluster: Cluster) -> None:
     prepare(cluster)
     with cluster.connect(cluster.name) as owner:

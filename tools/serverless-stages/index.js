@@ -16,6 +16,7 @@ const RULES = {
   'AWS::SNS::Topic': encryptTopic,
   'AWS::DynamoDB::Table': keepTable,
   'AWS::S3::Bucket': keepBucket,
+  'AWS::KMS::Key': keepKey,
   'AWS::Lambda::Function': placeFunction,
   'AWS::Lambda::Alias': shiftGradually,
   'AWS::ApiGateway::Deployment': watchStage,
@@ -61,6 +62,22 @@ class ServerlessStages {
   }
 }
 
+// A template may hold 60 dynamic references, and every function would bring three. A parameter, which
+// CloudFormation looks up as well, is one for all of them.
+function asParameters(settings, template) {
+  const parameters = (template.Parameters ??= {});
+  const reference = (value) => {
+    const [, name] = /^\{\{resolve:ssm:(.+)\}\}$/.exec(value) ?? [];
+    if (!name) return value;
+    const id = name.split(/[^A-Za-z0-9]+/).map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
+    parameters[id] = { Type: 'AWS::SSM::Parameter::Value<String>', Default: name };
+    return { Ref: id };
+  };
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, values]) => [name, values.map(reference)])
+  );
+}
+
 function encryptQueue(id, { Properties }, { keyArn }) {
   Properties.KmsMasterKeyId = keyArn;
 }
@@ -93,6 +110,11 @@ function keepBucket(id, resource, { keyArn, deletionProtection }) {
   keep(resource, deletionProtection);
 }
 
+// Data that is kept without its key is not kept.
+function keepKey(id, resource, { deletionProtection }) {
+  keep(resource, deletionProtection);
+}
+
 function keep(resource, deletionProtection) {
   resource.DeletionPolicy = deletionProtection ? 'Retain' : 'Delete';
   // A replacement is an accident, and loses what the old one held.
@@ -106,7 +128,7 @@ function placeFunction(id, resource, context) {
   const managed = [];
   const logins = settings.filter((name) => LOGIN_SETTING.test(name));
   if (logins.length) {
-    Properties.VpcConfig = context.functionsVpc;
+    Properties.VpcConfig = asParameters(context.functionsVpc, context.template);
     // AWS's own list of what a function in a VPC needs; its network interfaces are not known yet.
     managed.push('service-role/AWSLambdaVPCAccessExecutionRole');
     const missing = logins.filter((name) => !context.databaseLogins[name]);
