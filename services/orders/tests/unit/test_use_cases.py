@@ -206,6 +206,20 @@ def test_an_order_stands_though_its_saga_could_not_be_started() -> None:
     assert placed == Placed(book.orders[ID], replayed=False, saga_started=False)
 
 
+def test_a_key_that_is_freed_while_it_is_looked_up_is_worth_another_try() -> None:
+    class Freed(Book):
+        """The nightly clean-up comes between the two statements."""
+
+        def placed_under(self, customer_id: str, key: str) -> None:
+            del self.keys[customer_id, key]
+
+    book, sagas = Freed(), Sagas()
+    place(REQUEST, book, sagas)
+    with pytest.raises(TransientFault):
+        place(REQUEST, book, sagas)
+    assert place(REQUEST, book, sagas).saga_started
+
+
 def test_placing_twice_under_one_key_places_once_and_starts_once() -> None:
     book, sagas = Book(), Sagas()
     first, second = place(REQUEST, book, sagas), place(REQUEST, book, sagas)
