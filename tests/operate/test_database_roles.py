@@ -140,6 +140,22 @@ def test_the_master_stays_out_of_rds_iam_and_can_log_in_with_its_password(
         assert held == (False, False)
 
 
+def test_the_master_can_mend_a_row_and_leave_again(cluster: Cluster) -> None:
+    """docs/runbooks/undelivered.md says how."""
+    prepare(cluster)
+    with cluster.connect(cluster.name) as owner:
+        owner.execute("CREATE TABLE outbox (published_at text)")
+        owner.execute("INSERT INTO outbox VALUES ('yesterday')")
+    with cluster.connect(f"{cluster.name}_master") as master:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), master.transaction():
+            master.execute("UPDATE outbox SET published_at = NULL")
+        master.execute(f"GRANT {cluster.name} TO CURRENT_USER".encode())
+        master.execute("UPDATE outbox SET published_at = NULL")
+        master.execute(f"REVOKE {cluster.name} FROM CURRENT_USER".encode())
+    with cluster.connect(cluster.name) as owner:
+        assert owner.execute("SELECT published_at FROM outbox").fetchall() == [(None,)]
+
+
 def test_every_deploy_may_make_them_again(cluster: Cluster) -> None:
     prepare(cluster)
     with cluster.connect(cluster.name) as owner:

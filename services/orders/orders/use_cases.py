@@ -182,7 +182,10 @@ def place_order(
     new_id: Callable[[], UUID],
     now: Callable[[], datetime],
 ) -> Placed | NotInCatalogue | KeyReused:
-    """Commit the order with its outbox, then start its saga; the relay does what a crash left."""
+    """Commit the order with its outbox, then start its saga; the relay does what a crash left.
+
+    Raise TransientFault if the request's key was freed between two looks at it: nothing is placed.
+    """
     lines = price(
         request.lines, request.currency, catalogue.find([line.sku for line in request.lines])
     )
