@@ -19,15 +19,16 @@ WITH listed AS (
     ORDER BY sku, version DESC
 )
 SELECT
-    sku,
+    coalesce(d.sku, c.sku),
     coalesce(format('version %s: %s, %s %s', c.version, c.name, c.unit_price, c.currency), 'not listed'),
     coalesce(format('version %s: %s, %s %s', d.version, d.name, d.unit_price, d.currency),
              'as a fact says')
-FROM due d FULL JOIN seen_products c USING (sku)
+FROM due d
+FULL JOIN seen_products c USING (sku)
+-- A join and no NOT EXISTS, which beside an OR would read all listings for each product.
+LEFT JOIN listed l
+    ON (l.sku, l.version, l.name, l.unit_price, l.currency)
+     = (c.sku, c.version, c.name, c.unit_price, c.currency)
 WHERE c.version IS NULL
    OR c.version < d.version
-   OR NOT EXISTS (
-       SELECT FROM listed l
-       WHERE (l.sku, l.version, l.name, l.unit_price, l.currency)
-           = (c.sku, c.version, c.name, c.unit_price, c.currency)
-   )
+   OR l.sku IS NULL
